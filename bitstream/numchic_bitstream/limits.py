@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a caller is willing to spend on a stream, checked before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from numchic_bitstream.errors import LimitError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Budget for one stream.
+
+    The size of a stream says nothing about the cost of decoding it (a symbol may take 1e-5 bit), so
+    every cost is computed from the headers and compared with these numbers first.
+
+    Parameters
+    ----------
+    stream_bytes : int
+        Size of the whole stream.
+    pixels : int
+        Height times width of one frame.
+    frames : int
+        Number of frames.
+    macs : int
+        Multiply-accumulates of the whole stream (coolchic-5, section 16).
+    memory_bytes : int
+        Estimated size of all arrays that are alive at the same time while decoding.
+    """
+
+    stream_bytes: int = 1 << 28
+    pixels: int = 100_000_000
+    frames: int = 4095
+    macs: int = 1_000_000_000_000
+    memory_bytes: int = 4 << 30
+
+    def check(self, name: str, found: int) -> None:
+        """Raise :class:`LimitError` when ``found`` exceeds the limit called ``name``."""
+        allowed = getattr(self, name)
+        if found > allowed:
+            raise LimitError("the stream exceeds a limit", name, None, found, f"<= {allowed}")
