@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 
@@ -49,9 +49,10 @@ def kernel(
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         package = Path(function.__code__.co_filename).parent
         folder = _cache_folder(package)
-        before = numba.config.CACHE_DIR
+        config: Any = numba.config  # filled at run time
+        before = config.CACHE_DIR
         try:
-            numba.config.CACHE_DIR = folder or before
+            config.CACHE_DIR = folder or before
             compiled = numba.njit(
                 nogil=True,
                 cache=folder is not None,
@@ -60,7 +61,7 @@ def kernel(
                 forceinline=inline,
             )(function)
         finally:
-            numba.config.CACHE_DIR = before
+            config.CACHE_DIR = before
         return cast("Callable[P, R]", compiled)
 
     return decorate
@@ -70,7 +71,9 @@ def kernel(
 def _cache_folder(package: Path) -> str | None:
     """Folder for the machine code of one package; None when it cannot be written."""
     here = Path(__file__).parent
-    digest = hashlib.sha256(f"{numba.__version__} {numba.config.BOUNDSCHECK}".encode())
+    # Not part of Numba's own key.
+    boundscheck = os.environ.get("NUMBA_BOUNDSCHECK", "")
+    digest = hashlib.sha256(f"{numba.__version__} {boundscheck}".encode())
     for source in sorted({*here.rglob("*.py"), *package.rglob("*.py")}):
         digest.update(source.read_bytes())
     folder = _user_cache() / digest.hexdigest()[:16]

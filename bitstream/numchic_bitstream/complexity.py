@@ -46,8 +46,7 @@ def _arm(header: CoolChicHeader) -> int:
 def _ifce(header: CoolChicHeader) -> int:
     coarser = grid_list(header)[1:]
     return header.output_feature_ifce * sum(
-        grid.height * grid.width * c
-        for grid, c in zip(coarser, ifce_inputs(header), strict=False)
+        grid.height * grid.width * c for grid, c in zip(coarser, ifce_inputs(header), strict=False)
     )
 
 

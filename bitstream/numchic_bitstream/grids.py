@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What follows from a Cool-chic header: grids, IFCE inputs, channels (coolchic-5, section 3). Exact."""
+"""What follows from a header: grids, IFCE inputs, channels (coolchic-5, section 3). Exact."""
 
 from __future__ import annotations
 

@@ -189,7 +189,10 @@ COOLCHIC_HEADER = (
         "ifce_resolution", 4, count=lambda _: 2, present=lambda v: bool(v["output_feature_ifce"])
     ),
     Field(
-        "hyperlatent_resolution", 4, count=lambda _: 2, present=lambda v: bool(v["flag_hyperlatent"])
+        "hyperlatent_resolution",
+        4,
+        count=lambda _: 2,
+        present=lambda v: bool(v["flag_hyperlatent"]),
     ),
     Field(
         "syn_layer",
@@ -362,7 +365,7 @@ def _write_table(writer: BitWriter, table: tuple[Field, ...], values: Values, pr
             writer.write(code, field.bits)
 
 
-def _write_header(table: tuple[Field, ...], header: Any, derived: Values) -> bytes:
+def _write_header(table: tuple[Field, ...], header: Any, derived: dict[str, Any]) -> bytes:
     values = {f.name: getattr(header, f.name) for f in dataclasses.fields(header)} | derived
     sizing = BitWriter()
     _write_table(sizing, table, values | {"n_bytes_header": 0}, "")

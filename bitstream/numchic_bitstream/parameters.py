@@ -225,7 +225,7 @@ def write_parameters(header: CoolChicHeader, parameters: Parameters) -> tuple[by
         The shapes do not fit the header.
     """
     parts = []
-    for module, kind, flat in _flat(header, parameters):
+    for module, kind, flat in flat_parameters(header, parameters):
         order = getattr(header.nn_expgol_cnt, f"{module}_{kind}")
         parts.append(expgolomb.encode(flat.tolist(), order))
     bits = "".join(parts)
@@ -233,7 +233,16 @@ def write_parameters(header: CoolChicHeader, parameters: Parameters) -> tuple[by
     return int(bits, 2).to_bytes(n_bytes, "big"), 8 * n_bytes - len(bits)
 
 
-def _flat(header: CoolChicHeader, parameters: Parameters) -> Iterator[tuple[str, str, I64]]:
+def flat_parameters(
+    header: CoolChicHeader, parameters: Parameters
+) -> Iterator[tuple[str, str, I64]]:
+    """Yield module, "weight" or "bias", and the integers of both, in stream order.
+
+    Raises
+    ------
+    UsageError
+        The shapes do not fit the header.
+    """
     for module, shapes in weight_shapes(header).items():
         layers: tuple[Layer, ...] = getattr(parameters, module).layers()
         found = tuple(layer.weight.shape for layer in layers)
@@ -255,3 +264,19 @@ def dequantise(layer: Layer, weight_exponent: int, bias_exponent: int) -> FloatL
         layer.weight.astype(np.float32) * np.float32(2.0**-weight_exponent),
         layer.bias.astype(np.float32) * np.float32(2.0**-bias_exponent),
     )
+
+
+def zero_parameters(header: CoolChicHeader) -> Parameters:
+    """Parameters of the right shapes, all zero except for an identity output transform."""
+    modules = {
+        module: tuple(
+            Layer(np.zeros(shape, np.int64), np.zeros(_bias_size(module, shape), np.int64))
+            for shape in shapes
+        )
+        for module, shapes in weight_shapes(header).items()
+    }
+    parameters = _assemble(header, modules)
+    step = 1 << quantisation_steps(header).synthesis_weight
+    transform = parameters.synthesis.output_transform.weight
+    transform[:, :, 0, 0] = step * np.eye(len(transform), dtype=np.int64)
+    return parameters

@@ -11,8 +11,8 @@ The payload is a sequence of 32-bit words, each stored little-endian. The coder 
 and when ``width`` drops below 2**32 one word is shifted out. The decoder needs only
 ``difference = point - lower``, where ``point`` is the part of the payload inside the window.
 
-A word that the encoder cannot decide yet, because the interval straddles a word boundary, is kept in
-``first`` and ``pending`` words are owed until a carry does or does not arrive.
+A word that the encoder cannot decide yet, because the interval straddles a word boundary, is kept
+in ``first`` and ``pending`` words are owed until a carry does or does not arrive.
 """
 
 from __future__ import annotations
@@ -169,9 +169,7 @@ def _add(a: np.uint64, b: np.uint64) -> np.uint64:
 
 
 @kernel()
-def encode_symbols(
-    symbols: I64, mu_index: I64, scale_index: I64, scales: F64, words: U32
-) -> int:
+def encode_symbols(symbols: I64, mu_index: I64, scale_index: I64, scales: F64, words: U32) -> int:
     """Encode symbols with given models, and finish the stream.
 
     Parameters
@@ -199,7 +197,7 @@ def encode_symbols(
         width = scale * np.uint64(high - low)
         new = _add(lower, scale * np.uint64(low))
         if pending > 0 and _add(new, width) > new:
-            n_words = _settle(words, n_words, first, pending, new < lower)
+            n_words = _settle(words, n_words, first, pending, bool(new < lower))
             pending = 0
         lower = new
         if width < _WORD:
@@ -218,7 +216,7 @@ def encode_symbols(
         return 0
     point = _add(lower, _WORD - _ONE)
     if pending > 0:
-        n_words = _settle(words, n_words, first, pending, point < lower)
+        n_words = _settle(words, n_words, first, pending, bool(point < lower))
     words[n_words] = point >> _32
     n_words += 1
     if _add(lower, width) >> _32 == point >> _32:

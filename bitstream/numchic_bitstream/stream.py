@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.complexity import count_macs
@@ -135,7 +136,7 @@ class _StreamReader:
             frames.append(self._read_frame(coded, frames[0] if frames else None))
         return Stream(header, tuple(frames), self.position)
 
-    def _listen(self, title: str, parsed: Parsed[object]) -> None:
+    def _listen(self, title: str, parsed: Parsed[Any]) -> None:
         if self.listener is not None:
             self.listener(title, parsed.entries)
 
@@ -157,7 +158,7 @@ class _StreamReader:
                 offset = parsed.offset(field)
                 raise CorruptError("disagrees with the stream", field, offset, found, allowed)
         self.position += header.n_bytes_header
-        residue = self._read_coolchic(header, "residue", first and first.residue)
+        residue = self._read_coolchic(header, "residue", None if first is None else first.residue)
         if header.frame_type == "I":
             return Frame(header, residue)
         return Frame(header, residue, self._read_coolchic(header, "motion", residue))

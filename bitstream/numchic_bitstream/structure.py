@@ -39,7 +39,11 @@ def check_structure(parsed: Parsed[VideoHeader]) -> None:
         seen.add(position)
     if 0 not in header.intra_pos:
         _reject(
-            parsed, "the first frame is not an intra frame", "intra_pos", header.intra_pos, "0 in it"
+            parsed,
+            "the first frame is not an intra frame",
+            "intra_pos",
+            header.intra_pos,
+            "0 in it",
         )
     if header.n_frames - 1 not in seen:
         _reject(

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A light, exact and fast decoder for Cool-chic pictures.
+
+>>> import numchic
+>>> picture = numchic.decode("picture.cool")        # doctest: +SKIP
+>>> picture.planes[0].shape, picture.bitdepth       # doctest: +SKIP
+((512, 768), 8)
+
+Importing this package imports neither Numba nor any other framework; the first call of
+:func:`decode` does, and compiles its kernels once per machine.
+"""
+
+from numchic._version import __version__
+from numchic.api import decode, read_info
+from numchic.info import FrameInfo, PartInfo, StreamInfo
+from numchic.picture import Picture
+from numchic.pillow_plugin import register_pillow
+from numchic_bitstream.errors import (
+    CorruptError,
+    LimitError,
+    NumchicError,
+    StreamError,
+    TruncatedError,
+    UnsupportedError,
+    UsageError,
+)
+from numchic_bitstream.limits import Limits
+
+__all__ = [
+    "CorruptError",
+    "FrameInfo",
+    "LimitError",
+    "Limits",
+    "NumchicError",
+    "PartInfo",
+    "Picture",
+    "StreamError",
+    "StreamInfo",
+    "TruncatedError",
+    "UnsupportedError",
+    "UsageError",
+    "__version__",
+    "decode",
+    "read_info",
+    "register_pillow",
+]

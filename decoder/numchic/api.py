@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Public functions: decode a picture, describe a stream."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from numchic.info import StreamInfo, describe_stream
+from numchic.memory import estimate_memory
+from numchic.picture import Picture
+from numchic_bitstream.errors import UnsupportedError, UsageError
+from numchic_bitstream.limits import Limits
+from numchic_bitstream.stream import Stream, read_stream
+
+Source = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
+"""A stream, the path of a file, or an open binary file."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def decode(
+    source: Source,
+    *,
+    limits: Limits | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Picture:
+    """Decode a still picture.
+
+    Parameters
+    ----------
+    source : bytes, path or binary file
+        A Cool-chic 5.0 stream.
+    limits : Limits, optional
+        What the stream may cost; checked before anything is allocated.
+    threads : int, optional
+        Number of threads, by default that of the processors this process may use. The result does
+        not depend on it.
+    progress : callable, optional
+        Called with the name of the stage, the work done and the total work of the stage. An
+        exception it raises stops the decoding.
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    StreamError
+        The stream is malformed: :class:`TruncatedError` or :class:`CorruptError`.
+    UnsupportedError
+        The stream is a video.
+    LimitError
+        The stream exceeds the limits.
+    UsageError
+        An argument makes no sense.
+    OSError
+        The source cannot be read.
+
+    Notes
+    -----
+    Latents are exact. Samples are those of this project's documented float32 arithmetic, the same
+    everywhere, and within one level of the official decoder's.
+    """
+    limits = limits or Limits()
+    threads = _default_threads() if threads is None else threads
+    if threads < 1:
+        raise UsageError("at least one thread is needed", "threads", None, threads, ">= 1")
+    stream = read_stream(read_source(source, limits), limits)
+    if stream.header.n_frames > 1:
+        found = stream.header.n_frames
+        raise UnsupportedError("videos are not decoded yet", "n_frames", 0, found, 1)
+    limits.check("memory_bytes", estimate_memory(stream, threads))
+    # Only now: the modules with kernels import Numba, which takes longer than all of the above.
+    from numchic.coolchic import decode_signal
+    from numchic.frame import FrameWriter
+
+    frame = stream.frames[0]
+    writer = FrameWriter(frame.header, stream.img_size)
+    decode_signal(frame.residue, writer.put, threads=threads, progress=progress)
+    return writer.picture()
+
+
+def read_info(source: Source, *, limits: Limits | None = None) -> StreamInfo:
+    """Describe a stream without decoding its latents.
+
+    Parameters
+    ----------
+    source : bytes, path or binary file
+    limits : Limits, optional
+
+    Returns
+    -------
+    StreamInfo
+
+    Raises
+    ------
+    StreamError, LimitError, OSError
+        As for :func:`decode`.
+    """
+    limits = limits or Limits()
+    data = read_source(source, limits)
+    return describe_stream(read_stream(data, limits), len(data))
+
+
+def read_source(source: Source, limits: Limits) -> bytes:
+    """Bytes of a source; never reads more than the limit and one byte."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as file:
+            return read_source(file, limits)
+    if not hasattr(source, "read"):
+        raise UsageError(
+            "the source is of an unknown kind", "source", None, type(source).__name__,
+            "bytes, a path or a binary file",
+        )  # fmt: skip
+    data = source.read(limits.stream_bytes + 1)
+    limits.check("stream_bytes", len(data))
+    return data
+
+
+def _default_threads() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+__all__ = ["Progress", "Source", "Stream", "decode", "read_info", "read_source"]

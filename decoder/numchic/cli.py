@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command ``numchic``.
+
+Exit status: 0 good, 1 malformed stream, 2 usage, 3 not supported, 4 limit exceeded, 5 a file cannot
+be read or written. Data go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from numchic._version import __version__
+from numchic.api import Source, decode, read_info, read_source
+from numchic.images import FORMATS, encode_image, format_of, write_file
+from numchic.info import PartInfo, StreamInfo
+from numchic_bitstream.dump import dump
+from numchic_bitstream.errors import LimitError, NumchicError, UnsupportedError, UsageError
+from numchic_bitstream.limits import Limits
+
+_LONG_WORK = 5_000_000_000  # multiply-accumulates; about a second
+
+
+@contextmanager
+def _exit_status() -> Iterator[None]:
+    """Turn errors into a line on standard error and an exit status."""
+    try:
+        yield
+    except UsageError as error:
+        status, message = 2, str(error)
+    except UnsupportedError as error:
+        status, message = 3, str(error)
+    except LimitError as error:
+        status, message = 4, f"{error}; see --max-pixels and --max-macs"
+    except NumchicError as error:
+        status, message = 1, str(error)
+    except OSError as error:
+        status, message = 5, str(error)
+    else:
+        return
+    click.echo(f"numchic: {message}", err=True)
+    sys.exit(status)
+
+
+def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    defaults = Limits()
+    for name, text in (("macs", "multiply-accumulates"), ("pixels", "pixels per frame")):
+        option = click.option(
+            f"--max-{name}",
+            type=click.IntRange(min=1),
+            default=getattr(defaults, name),
+            show_default=True,
+            help=f"Refuse streams with more {text}.",
+        )
+        command = option(command)
+    return command
+
+
+def _limits(max_pixels: int, max_macs: int) -> Limits:
+    # Asking for more pixels is asking for the memory they take.
+    defaults = Limits()
+    memory = defaults.memory_bytes * max(1, -(-max_pixels // defaults.pixels))
+    return replace(defaults, pixels=max_pixels, macs=max_macs, memory_bytes=memory)
+
+
+def _open_input(name: str) -> Source:
+    return sys.stdin.buffer if name == "-" else Path(name)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="numchic")
+def main() -> None:
+    """Decode and inspect Cool-chic 5.0 pictures."""
+
+
+@main.command("decode")
+@click.argument("input_name", metavar="IN")
+@click.argument("output_name", metavar="OUT")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Instead of OUT's extension.")
+@click.option("--threads", type=click.IntRange(min=1), help="Default: all processors.")
+@_limit_options
+def decode_command(
+    input_name: str,
+    output_name: str,
+    kind: str | None,
+    threads: int | None,
+    max_pixels: int,
+    max_macs: int,
+) -> None:
+    """Decode the stream IN to the image file OUT.
+
+    OUT ends in .png (8-bit RGB), .ppm (RGB of any depth), .yuv (planes of a YUV picture) or .npy.
+    "-" is standard input or output; for the latter the format is PPM or YUV unless --format says
+    otherwise.
+    """
+    with _exit_status():
+        limits = _limits(max_pixels, max_macs)
+        if kind is None and output_name != "-":
+            kind = format_of(output_name)
+        data = read_source(_open_input(input_name), limits)
+        info = read_info(data, limits=limits)
+        work = info.macs_per_pixel * info.width * info.height
+        with _progress_bar(hidden=work < _LONG_WORK) as progress:
+            picture = decode(data, limits=limits, threads=threads, progress=progress)
+        if kind is None:
+            kind = "ppm" if picture.data_type == "rgb" else "yuv"
+        contents = encode_image(picture, kind)
+        if output_name == "-":
+            sys.stdout.buffer.write(contents)
+            sys.stdout.buffer.flush()
+        else:
+            write_file(Path(output_name), contents)
+
+
+@contextmanager
+def _progress_bar(*, hidden: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    if hidden or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=1000, label="decoding", file=sys.stderr) as bar:
+
+        def update(stage: str, done: int, total: int) -> None:
+            bar.label = stage
+            bar.update(1000 * done // total - bar.pos)
+
+        yield update
+
+
+@main.command("info")
+@click.argument("input_name", metavar="IN")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@_limit_options
+def info_command(input_name: str, as_json: bool, max_pixels: int, max_macs: int) -> None:
+    """Describe the stream IN without decoding it."""
+    with _exit_status():
+        info = read_info(_open_input(input_name), limits=_limits(max_pixels, max_macs))
+        if as_json:
+            click.echo(json.dumps(info.to_dict(), indent=2))
+        else:
+            click.echo("\n".join(_describe(info)))
+
+
+def _describe(info: StreamInfo) -> Iterator[str]:
+    frames = "still picture" if info.n_frames == 1 else f"video of {info.n_frames} frames"
+    yield f"Cool-chic 5.0 {frames}, {info.width}x{info.height}, {info.data_type}, " + (
+        f"{info.bitdepth} bits per sample"
+    )
+    yield f"  size       {info.n_bytes} bytes, {info.bits_per_pixel:.4f} bits per pixel"
+    if info.trailing_bytes:
+        yield f"  trailing   {info.trailing_bytes} bytes"
+    yield f"  cost       {info.macs_per_pixel:.1f} multiply-accumulates per pixel"
+    yield f"  memory     about {info.memory_bytes / 1e6:.1f} MB"
+    for frame in info.frames:
+        for part in frame.parts:
+            yield f"frame {frame.display_index} ({frame.frame_type}), {part.role}"
+            yield from _describe_part(part, info.width * info.height)
+
+
+def _describe_part(part: PartInfo, n_pixels: int) -> Iterator[str]:
+    header = part.header
+    yield f"  bytes      header {part.header_bytes}, networks {part.nn_bytes}, " + (
+        f"latents {part.latent_bytes}"
+    )
+    yield (
+        f"  latents    {header.latent_resolution[0]}..{header.latent_resolution[1]}"
+        + (
+            f", hyperlatents {header.hyperlatent_resolution[0]}..{header.hyperlatent_resolution[1]}"
+            if header.hyperlatent_resolution
+            else ""
+        )
+        + f", {len(part.grids)} grids"
+        + (", common randomness" if header.flag_common_randomness else "")
+    )
+    yield f"  ARM        {header.spatial_context_arm} contexts, " + (
+        f"{header.n_hidden_layers_arm} hidden layers, stabiliser "
+        f"{'yes' if header.linear_stabiliser_arm else 'no'}"
+    )
+    if header.ifce_resolution:
+        yield f"  IFCE       {header.output_feature_ifce} features, grids " + (
+            f"{header.ifce_resolution[0]}..{header.ifce_resolution[1]}"
+        )
+    yield f"  upsampling {header.ups_k_size} taps, pre-concatenation " + (
+        f"{header.ups_preconcat_k_size}, final {header.final_upsampling_type}"
+    )
+    yield f"  synthesis  {' '.join(map(str, header.syn_layer))}, stabiliser " + (
+        f"{'yes' if header.linear_stabiliser_synth else 'no'}"
+    )
+    for module, macs in part.macs.items():
+        yield f"  {module:10s} {part.n_parameters[module]:6d} parameters in " + (
+            f"{part.nn_bits[module]:6d} bits, {macs / n_pixels:8.1f} MAC per pixel"
+        )
+
+
+@main.command("dump")
+@click.argument("input_name", metavar="IN")
+@_limit_options
+def dump_command(input_name: str, max_pixels: int, max_macs: int) -> None:
+    """List every header field of IN: byte:bit, number of bits, name, value.
+
+    A malformed stream is listed up to its first bad header.
+    """
+    with _exit_status():
+        limits = _limits(max_pixels, max_macs)
+        for line in dump(read_source(_open_input(input_name), limits), limits):
+            click.echo(line)
+
+
+@main.command("warmup")
+def warmup_command() -> None:
+    """Compile all kernels and keep them for later runs."""
+    from numchic.warmup import warm_up
+
+    warm_up()

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One Cool-chic decoder: payloads -> signal at picture size (coolchic-5, sections 5 to 11).
+
+The finest grid holds most of the latents and is decoded from top to bottom, while everything after
+the latents works on bands of rows. So bands are rendered by other threads as soon as the rows they
+need are there. No result depends on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numchic.latents import LatentDecoder
+from numchic.memory import BAND_ROWS
+from numchic.noise import common_randomness
+from numchic.resize import resize
+from numchic.synthesis import Synthesiser
+from numchic.upsampling import Upsampler
+from numchic_bitstream.grids import dense_size, n_latents
+from numchic_bitstream.parameters import read_parameters
+from numchic_bitstream.stream import CoolChic
+
+F32 = NDArray[np.float32]
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a stage, the work done and the total work of that stage."""
+
+Sink = Callable[[int, F32], None]
+"""Takes the number of a first row and float32[O, n_rows, W]."""
+
+
+def decode_signal(
+    coolchic: CoolChic, sink: Sink, *, threads: int = 1, progress: Progress | None = None
+) -> None:
+    """Decode everything and hand the signal to ``sink``.
+
+    Parameters
+    ----------
+    coolchic : CoolChic
+    sink : callable
+        Called once per band of rows, from several threads and in any order. Bands start at even
+        rows.
+    threads : int
+        Number of threads that may compute at the same time.
+    progress : callable, optional
+        Called from the calling thread; an exception it raises stops the decoding.
+
+    Raises
+    ------
+    CorruptError, TruncatedError
+        See :func:`numchic.latents.decode_latents`.
+    """
+    pool = ThreadPoolExecutor(threads, "numchic") if threads > 1 else None
+    try:
+        _Rendering(coolchic, sink, pool, progress).run()
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+
+class _Rendering:
+    """State of one :func:`decode_signal`."""
+
+    def __init__(
+        self,
+        coolchic: CoolChic,
+        sink: Sink,
+        pool: ThreadPoolExecutor | None,
+        progress: Progress | None,
+    ) -> None:
+        header = coolchic.header
+        parameters = read_parameters(header, coolchic.nn_payload, coolchic.nn_offset)
+        self.header = header
+        self.sink = sink
+        self.pool = pool
+        self.progress = progress
+        self.latents = LatentDecoder(coolchic, parameters)
+        self.upsampler = Upsampler(header, parameters.upsampling)
+        self.synthesiser = Synthesiser(header, parameters.synthesis)
+        self.height, self.width = dense_size(header)
+        self.noise: F32 | None = None
+        self.unresized: F32 | None = None
+        if (self.height, self.width) != header.img_size:
+            shape = (self.synthesiser.n_outputs, self.height, self.width)
+            self.unresized = np.empty(shape, np.float32)
+        self.jobs: list[Future[None]] = []
+        self.next_row = 0
+
+    def run(self) -> None:
+        grids = self.latents.grid_list
+        finest = next(k for k, grid in enumerate(grids) if not grid.hyper)
+        total = sum(grid.height * grid.width for grid in grids)
+        done = 0
+        for k in reversed(range(len(grids))):
+            if k == finest:
+                self._submit(self._prepare)
+            for rows in self.latents.decode_grid(k):
+                if k == finest:
+                    self._submit_bands(rows)
+                self._report("latents", done + rows * grids[k].width, total)
+            done += self.latents.grids[k].size
+        self._finish()
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(stage, done, total)
+
+    def _submit(self, job: Callable[..., None], *arguments: int) -> None:
+        if self.pool is None:
+            job(*arguments)
+        else:
+            self.jobs.append(self.pool.submit(job, *arguments))
+
+    def _prepare(self) -> None:
+        """Do what the bands need and what does not depend on the finest latent."""
+        pairs = zip(self.latents.grid_list, self.latents.grids, strict=True)
+        self.upsampler.prepare([samples for grid, samples in pairs if not grid.hyper])
+        if self.header.flag_common_randomness:
+            lowest, highest = self.header.latent_resolution
+            self.noise = common_randomness(self.header.img_size, lowest, highest)
+
+    def _submit_bands(self, rows: int) -> None:
+        """Submit all bands that need no more than the first ``rows`` rows of the finest latent."""
+        reach = self.synthesiser.reach + self.upsampler.reach
+        while self.next_row < self.height:
+            stop = min(self.next_row + BAND_ROWS, self.height)
+            if min(stop + reach, self.height) > rows:
+                return
+            self._submit(self._render, self.next_row, stop - self.next_row)
+            self.next_row = stop
+
+    def _render(self, first: int, n_rows: int) -> None:
+        """Upsample, synthesise and hand over one band."""
+        if self.pool is not None:
+            self.jobs[0].result()
+        band = self.synthesiser.band(self.height, self.width, first, n_rows)
+        dense, n = band.input, n_latents(self.header)
+        self.upsampler.rows(band.input_first, band.margin, dense[:n])
+        if self.noise is not None:
+            rows = slice(band.input_first, band.input_first + dense.shape[1])
+            inside = slice(band.margin, band.margin + self.width)
+            dense[n:, :, inside] = self.noise[:, rows]
+        self.synthesiser.run(band)
+        if self.unresized is None:
+            self.sink(first, band.output)
+        else:
+            self.unresized[:, first : first + n_rows] = band.output
+
+    def _finish(self) -> None:
+        for i, job in enumerate(self.jobs):
+            job.result()
+            self._report("synthesis", i + 1, len(self.jobs))
+        if self.unresized is not None:
+            kind = self.header.final_upsampling_type
+            self.sink(0, resize(self.unresized, self.header.img_size, kind))

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Image files: PNG, PPM, planar YUV, NPY (coolchic-5, section 12.5)."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from numchic.picture import Picture
+from numchic_bitstream.errors import UsageError
+
+FORMATS = ("png", "ppm", "yuv", "npy")
+
+
+def encode_image(picture: Picture, kind: str) -> bytes:
+    """Contents of an image file.
+
+    Parameters
+    ----------
+    picture : Picture
+    kind : {"png", "ppm", "yuv", "npy"}
+        ``png`` holds 8-bit RGB; ``ppm`` RGB of any depth; ``yuv`` the three planes of a YUV picture
+        without a header, above 8 bits in little-endian words; ``npy`` an array (H, W, 3) of any
+        picture without subsampling.
+
+    Raises
+    ------
+    UsageError
+        The format cannot hold the picture.
+    """
+    file = io.BytesIO()
+    _WRITERS[kind](picture, file)
+    return file.getvalue()
+
+
+def _require(condition: bool, kind: str, picture: Picture, allowed: str) -> None:
+    if not condition:
+        raise UsageError(
+            f"a .{kind} file cannot hold this picture",
+            "data_type",
+            None,
+            f"{picture.data_type}, {picture.bitdepth} bits",
+            allowed,
+        )
+
+
+def _write_png(picture: Picture, file: BinaryIO) -> None:
+    from PIL import Image
+
+    fits = picture.data_type == "rgb" and picture.bitdepth == 8
+    _require(fits, "png", picture, "rgb, 8 bits")
+    Image.fromarray(picture.to_rgb()).save(file, "PNG")
+
+
+def _write_ppm(picture: Picture, file: BinaryIO) -> None:
+    _require(picture.data_type == "rgb", "ppm", picture, "rgb")
+    maximum = (1 << picture.bitdepth) - 1
+    file.write(b"P6\n%d %d\n%d\n" % (picture.width, picture.height, maximum))
+    samples = picture.to_rgb()
+    file.write(samples.astype(samples.dtype.newbyteorder(">")).tobytes())
+
+
+def _write_yuv(picture: Picture, file: BinaryIO) -> None:
+    _require(picture.data_type != "rgb", "yuv", picture, "yuv420, yuv444")
+    file.write(picture.to_bytes())
+
+
+def _write_npy(picture: Picture, file: BinaryIO) -> None:
+    _require(picture.data_type != "yuv420", "npy", picture, "rgb, yuv444")
+    np.save(file, np.asarray(picture))
+
+
+_WRITERS = dict(zip(FORMATS, (_write_png, _write_ppm, _write_yuv, _write_npy), strict=True))
+
+
+def format_of(name: str) -> str:
+    """Image format that a file name asks for.
+
+    Raises
+    ------
+    UsageError
+        The extension is not known.
+    """
+    extension = Path(name).suffix.lower().removeprefix(".")
+    if extension not in FORMATS:
+        allowed = ", ".join(f".{kind}" for kind in FORMATS)
+        raise UsageError("unknown kind of output file", "output", None, name, allowed)
+    return extension
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file completely or not at all; an existing file survives a failure."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        # Temporary files are private; give this one the rights of an ordinary new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise

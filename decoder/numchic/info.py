@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a stream tells about itself without decoding its latents."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from numchic.memory import estimate_memory
+from numchic_bitstream import expgolomb
+from numchic_bitstream.complexity import count_macs
+from numchic_bitstream.grids import grid_list
+from numchic_bitstream.headers import CoolChicHeader, FrameDataType, FrameType
+from numchic_bitstream.parameters import flat_parameters, read_parameters
+from numchic_bitstream.stream import CoolChic, Stream
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """One Cool-chic decoder.
+
+    Attributes
+    ----------
+    role : {"residue", "motion"}
+    header : CoolChicHeader
+        All header fields.
+    grids : tuple of (height, width)
+        Finest first, hyperlatents included.
+    n_parameters : dict
+        Number of network parameters per module.
+    nn_bits : dict
+        Bits they take per module; the rest of the payload is padding.
+    header_bytes, nn_bytes, latent_bytes : int
+    macs : dict
+        Multiply-accumulates of the whole frame per module.
+    """
+
+    role: str
+    header: CoolChicHeader
+    grids: tuple[tuple[int, int], ...]
+    n_parameters: dict[str, int]
+    nn_bits: dict[str, int]
+    header_bytes: int
+    nn_bytes: int
+    latent_bytes: int
+    macs: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """One frame, in coding order."""
+
+    display_index: int
+    frame_type: FrameType
+    parts: tuple[PartInfo, ...]
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """A whole stream.
+
+    Attributes
+    ----------
+    width, height, n_frames : int
+    data_type : {"rgb", "yuv420", "yuv444"}
+    bitdepth : int
+    n_bytes, trailing_bytes : int
+        Size of the stream, and of what follows it in the file.
+    bits_per_pixel : float
+        Per pixel and frame.
+    macs_per_pixel : float
+        Multiply-accumulates per pixel and frame.
+    memory_bytes : int
+        Estimate of the decoder's arrays, with one thread.
+    frames : tuple of FrameInfo
+    """
+
+    width: int
+    height: int
+    n_frames: int
+    data_type: FrameDataType
+    bitdepth: int
+    n_bytes: int
+    trailing_bytes: int
+    bits_per_pixel: float
+    macs_per_pixel: float
+    memory_bytes: int
+    frames: tuple[FrameInfo, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as dictionaries, lists and numbers, ready for JSON."""
+        return asdict(self)
+
+
+def describe_stream(stream: Stream, n_bytes: int) -> StreamInfo:
+    """Collect the facts about a stream read from ``n_bytes`` bytes.
+
+    Raises
+    ------
+    StreamError
+        A network payload is malformed.
+    """
+    frames = tuple(
+        FrameInfo(
+            frame.header.display_index,
+            frame.header.frame_type,
+            tuple(
+                _describe_part(role, part)
+                for role, part in zip(("residue", "motion"), frame.parts, strict=False)
+            ),
+        )
+        for frame in stream.frames
+    )
+    height, width = stream.img_size
+    pixels = height * width * len(frames)
+    macs = sum(sum(part.macs.values()) for frame in frames for part in frame.parts)
+    first = stream.frames[0].header
+    return StreamInfo(
+        width=width,
+        height=height,
+        n_frames=len(frames),
+        data_type=first.frame_data_type,
+        bitdepth=first.bitdepth,
+        n_bytes=stream.n_bytes,
+        trailing_bytes=n_bytes - stream.n_bytes,
+        bits_per_pixel=8 * stream.n_bytes / pixels,
+        macs_per_pixel=macs / pixels,
+        memory_bytes=estimate_memory(stream),
+        frames=frames,
+    )
+
+
+def _describe_part(role: str, part: CoolChic) -> PartInfo:
+    header = part.header
+    parameters = read_parameters(header, part.nn_payload, part.nn_offset)
+    counts: dict[str, int] = {}
+    bits: dict[str, int] = {}
+    for module, kind, flat in flat_parameters(header, parameters):
+        order = getattr(header.nn_expgol_cnt, f"{module}_{kind}")
+        counts[module] = counts.get(module, 0) + flat.size
+        bits[module] = bits.get(module, 0) + len(expgolomb.encode(flat.tolist(), order))
+    return PartInfo(
+        role=role,
+        header=header,
+        grids=tuple((grid.height, grid.width) for grid in grid_list(header)),
+        n_parameters=counts,
+        nn_bits=bits,
+        header_bytes=header.n_bytes_header,
+        nn_bytes=len(part.nn_payload),
+        latent_bytes=len(part.latent_payload),
+        macs=count_macs(header)._asdict(),
+    )

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Compile and cache all kernels by coding and decoding a picture of a few samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from numchic.api import decode
+from numchic.latents import encode_latents
+from numchic_bitstream.grids import grid_list
+from numchic_bitstream.headers import (
+    CoolChicHeader,
+    Descriptor,
+    FrameHeader,
+    SynthesisLayer,
+    VideoHeader,
+)
+from numchic_bitstream.parameters import write_parameters, zero_parameters
+from numchic_bitstream.stream import CoolChic, Frame, Stream, write_stream
+
+
+def tiny_header() -> CoolChicHeader:
+    """Header of a picture of 4 x 6 samples whose decoding passes through every kernel."""
+    return CoolChicHeader(
+        linear_stabiliser_synth=1,
+        ups_k_size=8,
+        ups_preconcat_k_size=7,
+        output_feature_ifce=1,
+        spatial_context_arm=2,
+        linear_stabiliser_arm=1,
+        n_hidden_layers_arm=1,
+        img_size=(4, 6),
+        latent_resolution=(0, 1),
+        nn_q_step=Descriptor(*[0] * 8),
+        nn_expgol_cnt=Descriptor(*[0] * 8),
+        ifce_resolution=(0, 0),
+        syn_layer=(SynthesisLayer(3, 3, "linear", "relu"),),
+    )
+
+
+def tiny_stream(header: CoolChicHeader) -> bytes:
+    """Stream of a picture with zero parameters and zero latents."""
+    parameters = zero_parameters(header)
+    grids = [np.zeros((grid.height, grid.width), np.int8) for grid in grid_list(header)]
+    nn_payload, nn_n_bit_pad = write_parameters(header, parameters)
+    header = replace(header, nn_n_bit_pad=nn_n_bit_pad)
+    latent_payload = encode_latents(header, parameters, grids)
+    frame = Frame(FrameHeader(), CoolChic(header, nn_payload, latent_payload))
+    return write_stream(Stream(VideoHeader(), (frame,)))
+
+
+def warm_up() -> None:
+    """Compile every kernel, or load it from the cache."""
+    decode(tiny_stream(tiny_header()), threads=1)
