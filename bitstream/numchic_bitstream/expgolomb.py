@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from numchic_bitstream.errors import CorruptError, TruncatedError
+from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 
 MAX_PREFIX = 40
 """Largest (number of leading zeros) + order that is read; keeps |q| below 2**41."""
@@ -32,6 +32,11 @@ def bits_from_bytes(data: bytes) -> str:
 def encode(values: Iterable[int], order: int) -> str:
     """Code integers as a bit string.
 
+    Raises
+    ------
+    UsageError
+        A code would be longer than :data:`MAX_PREFIX` permits.
+
     Examples
     --------
     >>> encode([3, -1, 0, 10], order=1)
@@ -40,6 +45,8 @@ def encode(values: Iterable[int], order: int) -> str:
     codes = []
     for q in values:
         t = (2 * q - 1 if q > 0 else -2 * q) + (1 << order)
+        if t.bit_length() - 1 > MAX_PREFIX:
+            raise UsageError("the parameter is too large", None, None, q, f"< 2**{MAX_PREFIX - 1}")
         codes.append("0" * (t.bit_length() - 1 - order) + f"{t:b}")
     return "".join(codes)
 

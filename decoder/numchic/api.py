@@ -40,8 +40,8 @@ def decode(
         Number of threads, by default that of the processors this process may use. The result does
         not depend on it.
     progress : callable, optional
-        Called with the name of the stage, the work done and the total work of the stage. An
-        exception it raises stops the decoding.
+        Called with the name of the stage ("latents" in samples, "rendering" in rows; they overlap),
+        the work done and the total work of the stage. An exception it raises stops the decoding.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def decode(
     from numchic.frame import FrameWriter
 
     frame = stream.frames[0]
-    writer = FrameWriter(frame.header, stream.img_size)
+    writer = FrameWriter(frame.header, stream.img_size, frame.residue.nn_offset)
     decode_signal(frame.residue, writer.put, threads=threads, progress=progress)
     return writer.picture()
 
@@ -119,6 +119,8 @@ def read_source(source: Source, limits: Limits) -> bytes:
             "bytes, a path or a binary file",
         )  # fmt: skip
     data = source.read(limits.stream_bytes + 1)
+    if not isinstance(data, bytes):
+        raise UsageError("the file is not open in binary mode", "source")
     limits.check("stream_bytes", len(data))
     return data
 

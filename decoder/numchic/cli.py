@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from numchic._version import __version__
-from numchic.api import Source, decode, read_info, read_source
+from numchic.api import Progress, Source, decode, read_info, read_source
 from numchic.images import FORMATS, encode_image, format_of, write_file
 from numchic.info import PartInfo, StreamInfo
 from numchic_bitstream.dump import dump
 from numchic_bitstream.errors import LimitError, NumchicError, UnsupportedError, UsageError
 from numchic_bitstream.limits import Limits
 
-_LONG_WORK = 5_000_000_000  # multiply-accumulates; about a second
+_PATIENCE = 0.7  # seconds before a progress bar appears
 
 
 @contextmanager
@@ -104,9 +106,7 @@ def decode_command(
         if kind is None and output_name != "-":
             kind = format_of(output_name)
         data = read_source(_open_input(input_name), limits)
-        info = read_info(data, limits=limits)
-        work = info.macs_per_pixel * info.width * info.height
-        with _progress_bar(hidden=work < _LONG_WORK) as progress:
+        with _progress_bar() as progress:
             picture = decode(data, limits=limits, threads=threads, progress=progress)
         if kind is None:
             kind = "ppm" if picture.data_type == "rgb" else "yuv"
@@ -118,16 +118,27 @@ def decode_command(
             write_file(Path(output_name), contents)
 
 
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
 @contextmanager
-def _progress_bar(*, hidden: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    if hidden or not sys.stderr.isatty():
+def _progress_bar() -> Iterator[Progress | None]:
+    """Give a callback that draws a bar on a terminal once the work takes long."""
+    if not _is_terminal():
         yield None
         return
-    with click.progressbar(length=1000, label="decoding", file=sys.stderr) as bar:
+    start = time.monotonic()
+    with ExitStack() as stack:
+        bars: list[Any] = []
 
         def update(stage: str, done: int, total: int) -> None:
-            bar.label = stage
-            bar.update(1000 * done // total - bar.pos)
+            if not bars and time.monotonic() - start > _PATIENCE:
+                bar = click.progressbar(length=1000, file=sys.stderr)
+                bars.append(stack.enter_context(bar))
+            for bar in bars:
+                bar.label = stage
+                bar.update(1000 * done // total - bar.pos)
 
         yield update
 

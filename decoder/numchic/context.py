@@ -2,9 +2,9 @@
 """Spatial contexts and coding order of a latent grid (coolchic-5, sections 6.1 and 7). Exact.
 
 Sample (y, x) of a grid has the time t = x + 10 * y. Samples are coded by increasing t, those of
-equal t by increasing y; no context reaches a sample of the same or a later time. In a grid of at most 10
-columns every t belongs to one sample and the order is the raster order, so that the rule for narrow
-grids needs no code.
+equal t by increasing y; no context reaches a sample of the same or a later time. In a grid of at
+most 10 columns every t belongs to one sample and the order is the raster order, so that the rule
+for narrow grids needs no code.
 
 Samples are kept by time: row ``t & 63`` of ``history`` holds the samples of time t, indexed by y. A
 neighbour at (dy, dx) of all samples of one time is then a contiguous run of row

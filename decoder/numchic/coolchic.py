@@ -87,7 +87,7 @@ class _Rendering:
         if (self.height, self.width) != header.img_size:
             shape = (self.synthesiser.n_outputs, self.height, self.width)
             self.unresized = np.empty(shape, np.float32)
-        self.jobs: list[Future[None]] = []
+        self.jobs: list[tuple[int, Future[None]]] = []
         self.next_row = 0
 
     def run(self) -> None:
@@ -97,7 +97,7 @@ class _Rendering:
         done = 0
         for k in reversed(range(len(grids))):
             if k == finest:
-                self._submit(self._prepare)
+                self._submit(0, self._prepare)
             for rows in self.latents.decode_grid(k):
                 if k == finest:
                     self._submit_bands(rows)
@@ -109,11 +109,13 @@ class _Rendering:
         if self.progress is not None:
             self.progress(stage, done, total)
 
-    def _submit(self, job: Callable[..., None], *arguments: int) -> None:
+    def _submit(self, rows: int, job: Callable[..., None], *arguments: int) -> None:
+        """Do a job, after which ``rows`` rows are rendered, or leave it to the pool."""
         if self.pool is None:
             job(*arguments)
+            self._report("rendering", rows, self.height)
         else:
-            self.jobs.append(self.pool.submit(job, *arguments))
+            self.jobs.append((rows, self.pool.submit(job, *arguments)))
 
     def _prepare(self) -> None:
         """Do what the bands need and what does not depend on the finest latent."""
@@ -130,13 +132,13 @@ class _Rendering:
             stop = min(self.next_row + BAND_ROWS, self.height)
             if min(stop + reach, self.height) > rows:
                 return
-            self._submit(self._render, self.next_row, stop - self.next_row)
+            self._submit(stop, self._render, self.next_row, stop - self.next_row)
             self.next_row = stop
 
     def _render(self, first: int, n_rows: int) -> None:
         """Upsample, synthesise and hand over one band."""
         if self.pool is not None:
-            self.jobs[0].result()
+            self.jobs[0][1].result()  # _prepare
         band = self.synthesiser.band(self.height, self.width, first, n_rows)
         dense, n = band.input, n_latents(self.header)
         self.upsampler.rows(band.input_first, band.margin, dense[:n])
@@ -151,9 +153,9 @@ class _Rendering:
             self.unresized[:, first : first + n_rows] = band.output
 
     def _finish(self) -> None:
-        for i, job in enumerate(self.jobs):
+        for rows, job in self.jobs:
             job.result()
-            self._report("synthesis", i + 1, len(self.jobs))
+            self._report("rendering", rows, self.height)
         if self.unresized is not None:
             kind = self.header.final_upsampling_type
             self.sink(0, resize(self.unresized, self.header.img_size, kind))

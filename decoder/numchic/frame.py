@@ -24,13 +24,16 @@ class FrameWriter:
     ----------
     header : FrameHeader
     img_size : (H, W)
+    offset : int
+        Position of the network payload in the stream, for errors.
     """
 
-    def __init__(self, header: FrameHeader, img_size: tuple[int, int]) -> None:
+    def __init__(self, header: FrameHeader, img_size: tuple[int, int], offset: int = 0) -> None:
         height, width = img_size
         chroma = (height // 2, width // 2) if header.frame_data_type == "yuv420" else img_size
         dtype = np.uint8 if header.bitdepth == 8 else np.uint16
         self._header = header
+        self._offset = offset
         self._planes: tuple[Samples, Samples, Samples] = (
             np.empty(img_size, dtype),
             np.empty(chroma, dtype),
@@ -52,7 +55,8 @@ class FrameWriter:
         CorruptError
             The signal is not finite.
         """
-        bands = to_samples(signal, self._header.frame_data_type, self._header.bitdepth)
+        data_type, bitdepth = self._header.frame_data_type, self._header.bitdepth
+        bands = to_samples(signal, data_type, bitdepth, self._offset)
         for plane, band in zip(self._planes, bands, strict=True):
             start = first if plane.shape == self._planes[0].shape else first // 2
             plane[start : start + band.shape[0]] = band
@@ -63,7 +67,7 @@ class FrameWriter:
 
 
 def to_samples(
-    signal: F32, data_type: FrameDataType, bitdepth: int
+    signal: F32, data_type: FrameDataType, bitdepth: int, offset: int = 0
 ) -> tuple[Samples, Samples, Samples]:
     """Round a signal with nominal range 0 .. 1 to integer samples (12.2, 12.3).
 
@@ -72,6 +76,8 @@ def to_samples(
     signal : float32[3, h, w]
     data_type : {"rgb", "yuv420", "yuv444"}
     bitdepth : int
+    offset : int
+        Position of the network payload in the stream, for errors.
 
     Returns
     -------
@@ -83,13 +89,15 @@ def to_samples(
     CorruptError
         The signal is not finite.
     """
-    if not np.isfinite(signal).all():
-        raise CorruptError(
-            "the synthesis overflows", "nn_payload.synthesis", allowed="finite samples"
-        )
     maximum = np.float32((1 << bitdepth) - 1)
     dtype = np.uint8 if bitdepth == 8 else np.uint16
-    rounded = np.rint(signal * maximum)
+    with np.errstate(over="ignore"):
+        scaled = signal * maximum
+    if not np.isfinite(scaled).all():
+        raise CorruptError(
+            "the synthesis overflows", "nn_payload.synthesis", offset, None, "finite samples"
+        )
+    rounded = np.rint(scaled)
     n_full = 1 if data_type == "yuv420" else 3
     full = np.clip(rounded[:n_full], 0, maximum).astype(dtype)
     if data_type != "yuv420":

@@ -54,7 +54,8 @@ def _write_png(picture: Picture, file: BinaryIO) -> None:
 
     fits = picture.data_type == "rgb" and picture.bitdepth == 8
     _require(fits, "png", picture, "rgb, 8 bits")
-    Image.fromarray(picture.to_rgb()).save(file, "PNG")
+    # Level 3 takes a third of the time of the default level 6 for files 2 % larger.
+    Image.fromarray(picture.to_rgb()).save(file, "PNG", compress_level=3)
 
 
 def _write_ppm(picture: Picture, file: BinaryIO) -> None:

@@ -14,7 +14,7 @@ from numchic_bitstream.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.parameters import n_parameters
 from numchic_bitstream.stream import Stream
 
-BAND_ROWS = 32
+BAND_ROWS = 64
 """Rows that the stages after the latents work on at a time."""
 
 _TABLES = 2561 * 258 * 8

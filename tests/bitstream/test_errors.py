@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from numchic_bitstream import (
+    CorruptError,
+    LimitError,
+    Limits,
+    NumchicError,
+    StreamError,
+    TruncatedError,
+    UnsupportedError,
+    UsageError,
+)
+
+ALL = [StreamError, TruncatedError, CorruptError, UnsupportedError, LimitError, UsageError]
+
+
+def test_tree() -> None:
+    assert {kind: kind.__bases__ for kind in ALL} == {
+        StreamError: (NumchicError, ValueError),
+        TruncatedError: (StreamError,),
+        CorruptError: (StreamError,),
+        UnsupportedError: (NumchicError,),
+        LimitError: (NumchicError,),
+        UsageError: (NumchicError, ValueError),
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (CorruptError("illegal value"), "illegal value"),
+        (CorruptError("illegal value", "k_size"), "illegal value (field k_size)"),
+        (
+            CorruptError("illegal value", "k_size", 0, 0, "1..15"),
+            "illegal value (field k_size, byte 0, found 0, allowed 1..15)",
+        ),
+    ],
+)
+def test_message(error: NumchicError, message: str) -> None:
+    assert str(error) == message
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_errors_survive_pickling(kind: type[NumchicError]) -> None:
+    error = kind("illegal value", "k_size", 7, (1, 2), "1..15")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is kind
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+def test_limits_allow_themselves_and_no_more() -> None:
+    limits = Limits(pixels=100)
+    limits.check("pixels", 100)
+    with pytest.raises(LimitError) as caught:
+        limits.check("pixels", 101)
+    assert (caught.value.field, caught.value.found, caught.value.allowed) == (
+        "pixels",
+        101,
+        "<= 100",
+    )

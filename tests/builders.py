@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Small valid headers, parameters, latents and streams, with values drawn from a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numchic.latents import encode_latents
+from numchic_bitstream import (
+    CoolChic,
+    CoolChicHeader,
+    Descriptor,
+    Frame,
+    FrameHeader,
+    Parameters,
+    Stream,
+    SynthesisLayer,
+    VideoHeader,
+    write_parameters,
+    write_stream,
+)
+from numchic_bitstream.grids import grid_list
+from numchic_bitstream.parameters import zero_parameters
+
+I8 = NDArray[np.int8]
+
+SMALL = CoolChicHeader(
+    linear_stabiliser_synth=1,
+    ups_k_size=4,
+    ups_preconcat_k_size=3,
+    output_feature_ifce=2,
+    spatial_context_arm=3,
+    linear_stabiliser_arm=1,
+    n_hidden_layers_arm=1,
+    img_size=(5, 6),
+    latent_resolution=(0, 2),
+    nn_q_step=Descriptor(1, 9, 2, 10, 4, 0, 4, 13),
+    nn_expgol_cnt=Descriptor(3, 4, 2, 3, 4, 0, 5, 6),
+    ifce_resolution=(0, 1),
+    hyperlatent_resolution=(1, 2),
+    syn_layer=(
+        SynthesisLayer(4, 1, "linear", "relu"),
+        SynthesisLayer(3, 1, "linear", "none"),
+        SynthesisLayer(3, 3, "residual", "none"),
+    ),
+)
+
+
+def header(**changes: Any) -> CoolChicHeader:
+    """Header of a 5 x 6 picture with one of everything, some fields changed.
+
+    Fields that follow from others are filled in, except the sizes of the payloads.
+    """
+    changed = dataclasses.replace(SMALL, **changes)
+    if changed.output_feature_ifce == 0:
+        changed = dataclasses.replace(changed, ifce_resolution=None)
+    return dataclasses.replace(
+        changed,
+        n_layer_synthesis=len(changed.syn_layer),
+        n_latent_grids=len(grid_list(changed)),
+        flag_hyperlatent=int(changed.hyperlatent_resolution is not None),
+    )
+
+
+def parameters(header: CoolChicHeader, seed: int = 0, magnitude: int = 20) -> Parameters:
+    """Random integers in -magnitude .. magnitude; the output transform is the identity."""
+    source = np.random.default_rng(seed)
+    result = zero_parameters(header)
+    layers = [*result.arm.layers(), *result.ifce.layers(), *result.upsampling.layers()]
+    layers += result.synthesis.layers()[1:]
+    for array in (array for layer in layers for array in layer):
+        array[...] = source.integers(-magnitude, magnitude, array.shape, endpoint=True)
+    return result
+
+
+def latents(header: CoolChicHeader, seed: int = 0, magnitude: int = 8) -> list[I8]:
+    """Random grids, finest first, with values in -magnitude .. magnitude but at most 63."""
+    source = np.random.default_rng(seed)
+    shapes = [(grid.height, grid.width) for grid in grid_list(header)]
+    highest = min(magnitude, 63)
+    return [source.integers(-magnitude, highest, s, np.int8, endpoint=True) for s in shapes]
+
+
+def coolchic(
+    header: CoolChicHeader, parameters: Parameters, latents: Sequence[NDArray[np.integer]]
+) -> CoolChic:
+    """Both payloads of one Cool-chic decoder."""
+    nn_payload, n_bit_pad = write_parameters(header, parameters)
+    latent_payload = encode_latents(header, parameters, latents)
+    complete = dataclasses.replace(
+        header,
+        nn_n_bytes=len(nn_payload),
+        nn_n_bit_pad=n_bit_pad,
+        n_bytes_latent=len(latent_payload),
+    )
+    return CoolChic(complete, nn_payload, latent_payload)
+
+
+def random_coolchic(seed: int = 0, magnitude: int = 20, **changes: Any) -> CoolChic:
+    """One Cool-chic decoder with random parameters and latents."""
+    the_header = header(**changes)
+    return coolchic(the_header, parameters(the_header, seed, magnitude), latents(the_header, seed))
+
+
+def stream(
+    seed: int = 0, magnitude: int = 20, frame: FrameHeader | None = None, **changes: Any
+) -> bytes:
+    """Return a still picture with random parameters and latents; changes are for :func:`header`."""
+    residue = random_coolchic(seed, magnitude, **changes)
+    return write_stream(Stream(VideoHeader(), (Frame(frame or FrameHeader(), residue),)))
+
+
+def video(seed: int = 0, **changes: Any) -> bytes:
+    """Return three frames I0 P2[0] B1[0,2] in 4:2:0; changes are for the frame headers."""
+    size: dict[str, Any] = {"img_size": (4, 6)}
+    order = (("I", 0, ()), ("P", 2, (0,)), ("B", 1, (0, 2)))
+    frames = []
+    for i, (frame_type, display_index, references) in enumerate(order):
+        inter: dict[str, Any] = {"global_flow": (1, -2) * i, "warp_filter_size": 8 if i else None}
+        frame_header = FrameHeader(
+            display_index=display_index,
+            frame_type=frame_type,  # type: ignore[arg-type]
+            index_references=references,
+            **{"frame_data_type": "yuv420", **inter, **changes},
+        )
+        parts = [(SynthesisLayer(n, 1, "linear", "none"),) for n in (3 + i, 2 * i) if n]
+        decoders = [random_coolchic(seed + i, **size, syn_layer=layers) for layers in parts]
+        frames.append(Frame(frame_header, *decoders))
+    return write_stream(Stream(VideoHeader(p_pos=(2,)), tuple(frames)))

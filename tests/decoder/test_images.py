@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Image files."""
+
+from __future__ import annotations
+
+import io
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import numchic
+from numchic.images import encode_image, format_of, write_file
+
+
+def picture(data_type: Any = "rgb", bitdepth: int = 8, size: tuple[int, int] = (4, 6)) -> Any:
+    random = np.random.default_rng(bitdepth)
+    chroma = (size[0] // 2, size[1] // 2) if data_type == "yuv420" else size
+    dtype = np.uint8 if bitdepth == 8 else np.uint16
+    planes = [random.integers(0, 1 << bitdepth, shape, dtype) for shape in (size, chroma, chroma)]
+    return numchic.Picture((planes[0], planes[1], planes[2]), data_type, bitdepth)
+
+
+def test_png() -> None:
+    ours = picture()
+    with Image.open(io.BytesIO(encode_image(ours, "png"))) as image:
+        assert image.mode == "RGB"
+        assert np.array_equal(np.asarray(image), ours.to_rgb())
+
+
+@pytest.mark.parametrize("bitdepth", [8, 9, 16])
+def test_ppm(bitdepth: int) -> None:
+    ours = picture(bitdepth=bitdepth)
+    magic, size, maximum, samples = encode_image(ours, "ppm").split(b"\n", 3)
+    assert (magic, size, maximum) == (b"P6", b"6 4", str((1 << bitdepth) - 1).encode())
+    kind = ">u1" if bitdepth == 8 else ">u2"
+    assert np.array_equal(np.frombuffer(samples, kind).reshape(4, 6, 3), ours.to_rgb())
+
+
+@pytest.mark.parametrize("data_type", ["yuv420", "yuv444"])
+@pytest.mark.parametrize("bitdepth", [8, 10, 12])
+def test_yuv(data_type: str, bitdepth: int) -> None:
+    ours = picture(data_type, bitdepth)
+    samples = np.frombuffer(encode_image(ours, "yuv"), "<u1" if bitdepth == 8 else "<u2")
+    assert np.array_equal(samples, np.concatenate([plane.ravel() for plane in ours.planes]))
+
+
+@pytest.mark.parametrize("data_type", ["rgb", "yuv444"])
+def test_npy(data_type: str) -> None:
+    ours = picture(data_type, 12)
+    assert np.array_equal(np.load(io.BytesIO(encode_image(ours, "npy"))), np.asarray(ours))
+
+
+@pytest.mark.parametrize(
+    ("kind", "data_type", "bitdepth"),
+    [
+        ("png", "rgb", 10),
+        ("png", "yuv444", 8),
+        ("ppm", "yuv420", 8),
+        ("yuv", "rgb", 8),
+        ("npy", "yuv420", 8),
+    ],
+)
+def test_a_format_that_cannot_hold_the_picture(kind: str, data_type: str, bitdepth: int) -> None:
+    with pytest.raises(numchic.UsageError, match=rf"\.{kind} file cannot hold"):
+        encode_image(picture(data_type, bitdepth), kind)
+
+
+def test_format_of() -> None:
+    assert format_of("a/b.PNG") == "png"
+    with pytest.raises(numchic.UsageError, match="unknown kind"):
+        format_of("a/b.jpeg")
+
+
+def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out.png"
+    target.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(OSError, match="no space"):
+            write_file(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+    write_file(target, b"new")
+    assert target.read_bytes() == b"new"
+
+
+def test_a_new_file_has_ordinary_rights(tmp_path: Path) -> None:
+    (tmp_path / "reference").touch()
+    write_file(tmp_path / "out", b"")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(modes) == 1

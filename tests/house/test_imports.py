@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What importing and decoding may and may not do to the process of a user."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "rings.cool"
+FRAMEWORKS = {"torch", "tensorflow", "jax", "numchic_trainer"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules of a fresh interpreter that ran ``code`` without printing anything."""
+    path = [p for p in sys.path if p]
+    script = f"import sys; sys.path[:0] = {path!r}\n{code}\nsys.stderr.write(' '.join(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == ""
+    return {name.split(".")[0] for name in result.stderr.split()}
+
+
+def test_import_is_light() -> None:
+    modules = modules_after("import numchic")
+    assert not modules & (FRAMEWORKS | {"numba", "PIL", "scipy", "click"})
+
+
+def test_info_does_not_import_numba() -> None:
+    assert "numba" not in modules_after(f"import numchic; numchic.read_info({str(EXAMPLE)!r})")
+
+
+def test_decoding_imports_no_framework() -> None:
+    modules = modules_after(f"import numchic; numchic.decode({str(EXAMPLE)!r})")
+    assert "numba" in modules
+    assert not modules & FRAMEWORKS

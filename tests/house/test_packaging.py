@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The wheel is small, pure Python, and holds the packages and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("bitstream", "decoder", "trainer", "conformance")
+FILES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
+
+
+@pytest.mark.skipif("CI" not in os.environ, reason="needs a package index; runs where CI is set")
+def test_wheel(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, source / folder)
+    for file in FILES:
+        shutil.copy(ROOT / file, source)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, source],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert wheel.stat().st_size < 300_000
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"numchic", "numchic_bitstream", "numchic_trainer", "numchic_conformance"}
+    assert {f"{top}/py.typed" for top in tops} <= set(names)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Overfit pictures and write Cool-chic streams. Not written yet; needs torch."""
