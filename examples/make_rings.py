@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numchic.latents import encode_latents
 from numchic.upsampling import upsample
@@ -51,13 +52,14 @@ HEADER = CoolChicHeader(
 )
 
 
-def draw() -> np.ndarray:
+def draw() -> NDArray[np.float64]:
     """RGB picture in 0 .. 1: rings on a coloured gradient."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     radius = np.hypot(y - 44.0, x - 60.0)
     rings = 0.22 * np.clip(4 * np.sin(radius / 4), -1, 1) * (radius < 40)
     base = np.stack([0.35 + 0.4 * x / WIDTH, 0.3 + 0.3 * y / HEIGHT, 0.7 - 0.4 * x / WIDTH])
-    return base + rings
+    picture: NDArray[np.float64] = base + rings
+    return picture
 
 
 def main() -> None:

@@ -32,6 +32,9 @@ Progress = Callable[[str, int, int], None]
 Sink = Callable[[int, F32], None]
 """Takes the number of a first row and float32[O, n_rows, W]."""
 
+# A hostile stream may overflow float32; that is an error when its samples are rounded.
+_quiet_overflow = np.errstate(over="ignore", invalid="ignore")
+
 
 def decode_signal(
     coolchic: CoolChic, sink: Sink, *, threads: int = 1, progress: Progress | None = None
@@ -117,6 +120,7 @@ class _Rendering:
         else:
             self.jobs.append((rows, self.pool.submit(job, *arguments)))
 
+    @_quiet_overflow
     def _prepare(self) -> None:
         """Do what the bands need and what does not depend on the finest latent."""
         pairs = zip(self.latents.grid_list, self.latents.grids, strict=True)
@@ -135,6 +139,7 @@ class _Rendering:
             self._submit(stop, self._render, self.next_row, stop - self.next_row)
             self.next_row = stop
 
+    @_quiet_overflow
     def _render(self, first: int, n_rows: int) -> None:
         """Upsample, synthesise and hand over one band."""
         if self.pool is not None:
@@ -152,6 +157,7 @@ class _Rendering:
         else:
             self.unresized[:, first : first + n_rows] = band.output
 
+    @_quiet_overflow
     def _finish(self) -> None:
         for rows, job in self.jobs:
             job.result()

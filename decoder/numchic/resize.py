@@ -42,11 +42,9 @@ def resize(x: F32, size: tuple[int, int], kind: Resize) -> F32:
     for axis in (2, 1):
         index, coefficients = _taps(x.shape[axis], size[axis - 1], kind)
         shape = (-1, 1) if axis == 1 else (-1,)
-        # A hostile stream may overflow float32; that is noticed when samples are rounded.
-        with np.errstate(over="ignore", invalid="ignore"):
-            y = np.take(x, index[0], axis) * coefficients[0].reshape(shape)
-            for i, c in zip(index[1:], coefficients[1:], strict=True):
-                y = y + np.take(x, i, axis) * c.reshape(shape)
+        y = np.take(x, index[0], axis) * coefficients[0].reshape(shape)
+        for i, c in zip(index[1:], coefficients[1:], strict=True):
+            y = y + np.take(x, i, axis) * c.reshape(shape)
         x = y
     return x
 

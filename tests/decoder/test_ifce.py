@@ -27,16 +27,23 @@ Samples = Sequence[NDArray[np.integer]]
 # Steps 2**-8 and 2**-16: weights and biases are in the units of a feature and of its accumulator.
 FINEST_STEPS = MAX_Q_STEP._replace(ifce_weight=0, ifce_bias=0)
 
-ARCHITECTURES: list[dict[str, Any]] = [
-    {"img_size": (1, 1), "latent_resolution": (0, 3), "hyperlatent_resolution": (1, 2)},
-    {"img_size": (1, 23), "latent_resolution": (0, 5), "hyperlatent_resolution": None},
-    {"img_size": (23, 1), "latent_resolution": (0, 5), "hyperlatent_resolution": (5, 6)},
-    {"img_size": (5, 6), "latent_resolution": (0, 1), "hyperlatent_resolution": (1, 1)},
-    {"img_size": (9, 11), "latent_resolution": (0, 4), "hyperlatent_resolution": (0, 4)},
-    {"img_size": (13, 10), "latent_resolution": (2, 3), "hyperlatent_resolution": (0, 2)},
-    {"img_size": (17, 21), "latent_resolution": (1, 4), "hyperlatent_resolution": (3, 6)},
-    {"img_size": (7, 9), "latent_resolution": (0, 0), "hyperlatent_resolution": None},
-]
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "one position": {
+        "img_size": (1, 1), "latent_resolution": (0, 3), "hyperlatent_resolution": (1, 2),
+    },
+    "row": {"img_size": (1, 23), "latent_resolution": (0, 5), "hyperlatent_resolution": None},
+    "column": {"img_size": (23, 1), "latent_resolution": (0, 5), "hyperlatent_resolution": (5, 6)},
+    "equal sizes": {
+        "img_size": (9, 11), "latent_resolution": (0, 4), "hyperlatent_resolution": (0, 4),
+    },
+    "finer hyperlatents": {
+        "img_size": (13, 10), "latent_resolution": (2, 3), "hyperlatent_resolution": (0, 2),
+    },
+    "coarse latents": {
+        "img_size": (17, 21), "latent_resolution": (1, 4), "hyperlatent_resolution": (3, 6),
+    },
+    "one grid": {"img_size": (7, 9), "latent_resolution": (0, 0), "hyperlatent_resolution": None},
+}  # fmt: skip
 
 
 def naive_map(
@@ -77,7 +84,7 @@ def check_all_grids(header: CoolChicHeader, seed: int, magnitude: int) -> None:
         assert features.maximum == max((int(abs(v)) for v in features.values.flat), default=0)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
 @pytest.mark.parametrize("n_features", [0, 1, 5])
 @pytest.mark.parametrize("levels", [(0, 15), (1, 2)], ids=str)
 def test_maps_equal_the_naive_twin(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 import builders
 import numchic
@@ -69,7 +69,7 @@ def test_pictures_without_a_mode(frame: FrameHeader) -> None:
 def test_broken_streams() -> None:
     with pytest.raises(numchic.TruncatedError):
         Image.open(io.BytesIO(STREAM[:20]))
-    with pytest.raises(Image.UnidentifiedImageError):
+    with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(b"not a picture at all"))
 
 
