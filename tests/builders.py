@@ -54,17 +54,17 @@ SMALL = CoolChicHeader(
 def header(**changes: Any) -> CoolChicHeader:
     """Header of a 5 x 6 picture with one of everything, some fields changed.
 
-    Fields that follow from others are filled in, except the sizes of the payloads.
+    Fields that follow from others are filled in unless given, except the sizes of the payloads.
     """
     changed = dataclasses.replace(SMALL, **changes)
+    derived: dict[str, Any] = {
+        "n_layer_synthesis": len(changed.syn_layer),
+        "n_latent_grids": len(grid_list(changed)),
+        "flag_hyperlatent": int(changed.hyperlatent_resolution is not None),
+    }
     if changed.output_feature_ifce == 0:
-        changed = dataclasses.replace(changed, ifce_resolution=None)
-    return dataclasses.replace(
-        changed,
-        n_layer_synthesis=len(changed.syn_layer),
-        n_latent_grids=len(grid_list(changed)),
-        flag_hyperlatent=int(changed.hyperlatent_resolution is not None),
-    )
+        derived["ifce_resolution"] = None
+    return dataclasses.replace(changed, **derived | changes)
 
 
 def parameters(header: CoolChicHeader, seed: int = 0, magnitude: int = 20) -> Parameters:

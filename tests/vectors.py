@@ -123,6 +123,11 @@ def all_valid_vectors() -> list[pytest.ParameterSet]:
     return _parameters(_valid())
 
 
+def sidecar_vectors() -> list[pytest.ParameterSet]:
+    """Streams that must decode, with headers and digests of every stage in their sidecar."""
+    return _parameters(v for v in _valid() if v.family == "v5" and v.expect == "decode")
+
+
 def malformed_vectors() -> list[pytest.ParameterSet]:
     """Broken and unusual streams."""
     return _parameters(_malformed())

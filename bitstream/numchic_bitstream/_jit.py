@@ -87,14 +87,14 @@ def _cache_folder(package: Path) -> str | None:
 
 
 def _user_cache() -> Path:
-    if "NUMCHIC_CACHE_DIR" in os.environ:
-        return Path(os.environ["NUMCHIC_CACHE_DIR"])
+    if chosen := os.environ.get("NUMCHIC_CACHE_DIR"):
+        return Path(chosen)
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
-        base = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     # Without a home folder this stays a relative path with "~", which must not be created.
     folder = Path(os.path.expanduser(base)) / "numchic"  # noqa: PTH111 - never raises
     return folder if folder.is_absolute() else Path(os.devnull) / "numchic"

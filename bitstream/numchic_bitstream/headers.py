@@ -84,8 +84,10 @@ class Field:
             return self.allowed.index(value) if value in self.allowed else None
         if self.allowed and value not in self.allowed:
             return None
-        code = to_sign_magnitude(value, self.bits) if self.signed else int(value)
-        return code if 0 <= code < 1 << self.bits else None
+        if self.signed:
+            fits = abs(value) < 1 << (self.bits - 1)
+            return to_sign_magnitude(value, self.bits) if fits else None
+        return int(value) if 0 <= value < 1 << self.bits else None
 
     def describe(self) -> str:
         """Legal stored numbers and their meaning, for messages."""

@@ -245,9 +245,10 @@ def flat_parameters(
     """
     for module, shapes in weight_shapes(header).items():
         layers: tuple[Layer, ...] = getattr(parameters, module).layers()
-        found = tuple(layer.weight.shape for layer in layers)
-        if found != shapes:
-            raise UsageError("the weights do not fit the header", module, None, found, shapes)
+        found = [(layer.weight.shape, layer.bias.shape) for layer in layers]
+        expected = [(shape, (_bias_size(module, shape),)) for shape in shapes]
+        if found != expected:
+            raise UsageError("the shapes do not fit the header", module, None, found, expected)
         for kind in ("weight", "bias"):
             arrays = [getattr(layer, kind).ravel() for layer in layers]
             yield module, kind, np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

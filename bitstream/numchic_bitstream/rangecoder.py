@@ -49,7 +49,17 @@ _MAX = np.uint64(2**64 - 1)
 
 
 def words_from_bytes(payload: bytes) -> U32:
-    """Return the words of a payload; its length must be a multiple of 4."""
+    """Return the words of a payload.
+
+    Raises
+    ------
+    CorruptError
+        The length is not a multiple of 4.
+    """
+    if len(payload) % 4:
+        raise CorruptError(
+            "not a whole number of words", "latent_payload", None, f"{len(payload)} bytes", "4 n"
+        )
     return np.frombuffer(payload, "<u4").astype(np.uint32)
 
 
@@ -151,7 +161,7 @@ def check_end(state: U64, words: U32, offset: int) -> None:
     TruncatedError
         More than one word beyond the payload was asked for.
     """
-    if int(state[2]) > words.size + 1:
+    if int(state[2]) > max(words.size, 1) + 1:
         raise TruncatedError(
             "the payload ends before the last symbol",
             "latent_payload",
@@ -265,6 +275,8 @@ def encode(symbols: NDArray[np.integer], mu_index: I64, scale_index: I64) -> byt
     wide = np.ascontiguousarray(symbols, np.int64)
     _check_range("symbols", wide, MIN_SYMBOL, MAX_SYMBOL)
     _check_models(mu_index, scale_index)
+    if wide.shape != mu_index.shape:
+        raise UsageError("the arrays differ in length", "symbols", None, wide.shape)
     words = np.empty(wide.size + 2, np.uint32)
     n_words = encode_symbols(wide, mu_index, scale_index, scale_table().astype(np.float64), words)
     return words[:n_words].astype("<u4").tobytes()

@@ -10,7 +10,7 @@ from typing import Any
 
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.complexity import count_macs
-from numchic_bitstream.errors import CorruptError, TruncatedError
+from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 from numchic_bitstream.grids import dense_size, grid_list, synthesis_inputs
 from numchic_bitstream.headers import (
     CoolChicHeader,
@@ -258,12 +258,14 @@ def write_stream(stream: Stream) -> bytes:
     Raises
     ------
     UsageError
-        A header field has an illegal value.
+        A header field has an illegal value, or an inter frame no motion.
     CorruptError
         The headers contradict each other.
     """
     parts = [write_video_header(dataclasses.replace(stream.header, n_frames=len(stream.frames)))]
     for frame in stream.frames:
+        if (frame.motion is None) != (frame.header.frame_type == "I"):
+            raise UsageError("wrong parts", "motion", None, frame.header.frame_type, "P or B")
         parts.append(write_frame_header(frame.header))
         for part in frame.parts:
             header = dataclasses.replace(

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numchic_bitstream._jit import kernel
+from numchic_bitstream.grids import n_latents
 from numchic_bitstream.headers import CoolChicHeader
 from numchic_bitstream.parameters import UpsamplingParameters, dequantise, quantisation_steps
 
@@ -48,6 +49,11 @@ class Upsampler:
     header : CoolChicHeader
     parameters : UpsamplingParameters
 
+    Attributes
+    ----------
+    reach : int
+        Number of rows of the finest latent that a dense row needs above and below itself.
+
     Notes
     -----
     :meth:`prepare` must have seen all but the finest latent before :meth:`rows` is called.
@@ -62,7 +68,8 @@ class Upsampler:
         ]
         self._stack = np.empty((0, 0, 0), np.float32)
         self._finest = np.empty((0, 0), np.int8)
-        self._step = -1
+        self._last_step = n_latents(header) - 2  # that of the finest latent; -1: no step at all
+        self.reach = self._preconcat[self._last_step].size // 2 if self._last_step >= 0 else 0
 
     def prepare(self, latents: Sequence[I8]) -> None:
         """Take the latents, finest first, and upsample all but the finest.
@@ -76,16 +83,10 @@ class Upsampler:
             self._upsample(step, self._stack, grid, 0, 0, stack)
             self._stack = stack
         self._finest = latents[0]
-        self._step = len(finer) - 1
 
     def _upsample(self, step: int, stack: F32, grid: I8, first: int, margin: int, out: F32) -> None:
         preconcat_rows(grid, self._preconcat[step], first, margin, out[0])
         x2_rows(stack, self._x2[step], first, grid.shape[1], margin, out[1:])
-
-    @property
-    def reach(self) -> int:
-        """Number of rows of the finest latent that a dense row needs below itself."""
-        return 0 if self._step < 0 else self._preconcat[self._step].size // 2
 
     def rows(self, first: int, margin: int, out: F32) -> None:
         """Write dense rows first, first + 1, ...
@@ -97,11 +98,11 @@ class Upsampler:
         out : float32[S', n_rows, margin + w + margin]
             Output, contiguous.
         """
-        if self._step < 0:
+        if self._last_step < 0:
             inside = slice(margin, margin + self._finest.shape[1])
             out[0, :, inside] = self._finest[first : first + out.shape[1]]
         else:
-            self._upsample(self._step, self._stack, self._finest, first, margin, out)
+            self._upsample(self._last_step, self._stack, self._finest, first, margin, out)
 
 
 def upsample(

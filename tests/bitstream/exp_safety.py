@@ -7,8 +7,8 @@ of the quantised Laplace model must stay the same when the exponential is multip
 
     python tests/bitstream/exp_safety.py [--short] [--bits 48]
 
-The exit status is 1 if a count changes. With ``--bits 47`` two do. Distance zero needs no check: the
-exponential is 1 there with every implementation.
+The exit status is 1 if a count changes; with ``--bits 47`` two do. Distance zero needs no check:
+the exponential is 1 there with every implementation.
 """
 
 from __future__ import annotations

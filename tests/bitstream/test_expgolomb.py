@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from naive import expgolomb as naive
-from numchic_bitstream import CorruptError, TruncatedError
+from numchic_bitstream import CorruptError, TruncatedError, UsageError
 from numchic_bitstream.expgolomb import MAX_PREFIX, bits_from_bytes, decode, encode
 from strategies import parameter_integers
 
@@ -98,6 +98,14 @@ def test_errors_name_the_byte(bits: str, error: type[CorruptError] | type[Trunca
     with pytest.raises(error) as caught:
         decode(bits, 0, 18, 0, "nn_payload.arm_bias", 100)
     assert (caught.value.field, caught.value.offset) == ("nn_payload.arm_bias", 102)
+
+
+def test_what_cannot_be_read_is_not_written() -> None:
+    largest = (1 << 40) - 1
+    assert decode(encode([largest, -largest], 0), 0, 2, 0)[0] == [largest, -largest]
+    for q in (largest + 1, -largest - 1):
+        with pytest.raises(UsageError):
+            encode([q], 0)
 
 
 def test_nothing_to_decode() -> None:

@@ -187,6 +187,22 @@ def test_kernels_equal_the_naive_twin_for_ordinary_weights(
     assert any(inside)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_hidden_layers_drop_fractions(seed: int) -> None:
+    """Signals of few units in the last place, which the output amplifies."""
+    rng = np.random.default_rng(seed)
+    header = arm_header(4, 0, 3, stabiliser=False, sw=8, sb=16)
+    parameters = random_arm(header, 8, 10, rng)
+    first, output = parameters.hidden[0], parameters.output
+    first.weight[...] = rng.integers(-1, 2, (4, 4)) - 256 * np.eye(4, dtype=np.int64)
+    output.weight[...] = rng.integers(-1 << 16, 1 << 16, (2, 4))
+    fixed = fix_arm(header, parameters)
+    samples = random_inputs(header, 8, 0, rng)
+    expected = by_naive_twin(header, parameters, samples)
+    assert by_kernel(fixed, samples, exact=False) == expected
+    assert by_kernel(fixed, samples, exact=True) == expected
+
+
 @pytest.mark.parametrize("sb", [0, 16])
 @pytest.mark.parametrize("stabiliser", [False, True])
 @pytest.mark.parametrize("n_features", [0, 2])

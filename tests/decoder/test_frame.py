@@ -34,7 +34,7 @@ def on_the_steps(signal: F32, bitdepth: int) -> F32:
     return moved
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     data_type=st.sampled_from(DATA_TYPES),

@@ -41,7 +41,7 @@ def interpolation_matrix(n: int, m: int, kind: Resize) -> NDArray[np.float64]:
     return matrix
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(before=SIZES, after=SIZES, kind=st.sampled_from(KINDS), seed=st.integers(0, 99))
 def test_equals_the_naive_twin(
     before: tuple[int, int], after: tuple[int, int], kind: Resize, seed: int
