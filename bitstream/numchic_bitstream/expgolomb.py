@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 
 MAX_PREFIX = 40
-"""Largest (number of leading zeros) + order that is read; keeps |q| below 2**41."""
+"""Largest (number of leading zeros) + order that is read; keeps |q| below 2**40."""
 
 
 def bits_from_bytes(data: bytes) -> str:
@@ -46,7 +46,9 @@ def encode(values: Iterable[int], order: int) -> str:
     for q in values:
         t = (2 * q - 1 if q > 0 else -2 * q) + (1 << order)
         if t.bit_length() - 1 > MAX_PREFIX:
-            raise UsageError("the parameter is too large", None, None, q, f"< 2**{MAX_PREFIX - 1}")
+            raise UsageError(
+                "the parameter is too large", None, None, q, f"order {order}: {MAX_PREFIX} bits"
+            )
         codes.append("0" * (t.bit_length() - 1 - order) + f"{t:b}")
     return "".join(codes)
 

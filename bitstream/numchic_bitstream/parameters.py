@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 
 
 class Layer(NamedTuple):
-    """Quantised parameters of one layer: ``int64`` arrays, |q| < 2**41."""
+    """Quantised parameters of one layer: ``int64`` arrays, |q| < 2**40."""
 
     weight: I64
     bias: I64
@@ -162,11 +162,11 @@ def read_parameters(header: CoolChicHeader, payload: bytes, offset: int = 0) -> 
     count = sum(n_parameters(header).values())
     if count > n_bits:
         # A parameter takes at least one bit; also keeps hostile architectures from costing time.
-        raise CorruptError("too many parameters", "nn_n_bytes", offset, count, f"<= {n_bits}")
+        raise CorruptError("too many parameters", "nn_payload", offset, count, f"<= {n_bits}")
     bits = expgolomb.bits_from_bytes(payload)
     position = header.nn_n_bit_pad
     if "1" in bits[:position]:
-        raise CorruptError("padding is not zero", "nn_n_bit_pad", offset, bits[:position], "zeros")
+        raise CorruptError("padding is not zero", "nn_payload", offset, bits[:position], "zeros")
     modules: dict[str, tuple[Layer, ...]] = {}
     for module, shapes in weight_shapes(header).items():
         arrays: dict[str, list[I64]] = {}
@@ -180,7 +180,7 @@ def read_parameters(header: CoolChicHeader, payload: bytes, offset: int = 0) -> 
             arrays[kind] = _split(np.array(values, np.int64), sizes)
         modules[module] = tuple(map(Layer, arrays["weight"], arrays["bias"]))
     if position != n_bits:
-        raise CorruptError("bits are left over", "nn_n_bytes", offset, n_bits, f"{position} bits")
+        raise CorruptError("bits are left over", "nn_payload", offset, n_bits, f"{position} bits")
     return _assemble(header, modules)
 
 

@@ -458,7 +458,6 @@ def test_coolchic_headers_that_cannot_be_written(field: str, changes: dict[str, 
     assert caught.value.field == field
 
 
-# Shows a bug: these are written as -0, -0 and -1808.
 @pytest.mark.parametrize("flow", [-8192, 8192, 10_000])
 def test_flows_that_do_not_fit_cannot_be_written(flow: int) -> None:
     with pytest.raises(UsageError):

@@ -142,7 +142,6 @@ def test_user_cache(
     assert _jit._user_cache() == Path(expected)
 
 
-# Shows a bug: the first one means the current folder, the second one no cache at all.
 @pytest.mark.parametrize("name", ["NUMCHIC_CACHE_DIR", "XDG_CACHE_HOME"])
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder of Linux")
 def test_an_empty_variable_is_like_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

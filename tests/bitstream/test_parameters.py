@@ -200,7 +200,7 @@ def rejected(header: CoolChicHeader, payload: bytes) -> CorruptError:
 
 def test_leftover_bits() -> None:
     error = rejected(GOOD_HEADER, GOOD_PAYLOAD + b"\0")
-    assert error.field == "nn_n_bytes"
+    assert error.field == "nn_payload"
     assert (error.found, error.allowed) == (
         8 * len(GOOD_PAYLOAD) + 8,
         f"{8 * len(GOOD_PAYLOAD)} bits",
@@ -214,13 +214,13 @@ def test_a_single_leftover_bit() -> None:
     assert complete.nn_n_bit_pad > 0
     longer = int.from_bytes(payload, "big") << 1
     moved = dataclasses.replace(complete, nn_n_bit_pad=complete.nn_n_bit_pad - 1)
-    assert rejected(moved, longer.to_bytes(len(payload), "big")).field == "nn_n_bytes"
+    assert rejected(moved, longer.to_bytes(len(payload), "big")).field == "nn_payload"
 
 
 def test_padding_bits_must_be_zero() -> None:
     assert GOOD_HEADER.nn_n_bit_pad > 0
     error = rejected(GOOD_HEADER, bytes([GOOD_PAYLOAD[0] | 0x80]) + GOOD_PAYLOAD[1:])
-    assert (error.field, error.offset) == ("nn_n_bit_pad", 100)
+    assert (error.field, error.offset) == ("nn_payload", 100)
 
 
 def test_more_parameters_than_bits() -> None:
@@ -272,7 +272,6 @@ def test_weights_of_another_header(module: str, changes: dict[str, Any]) -> None
     assert caught.value.field == module
 
 
-# Shows a bug: only the shapes of the weights are compared with the header.
 def test_biases_of_another_header() -> None:
     values = parameters(header())
     output = Layer(values.arm.output.weight, np.zeros(3, np.int64))

@@ -333,21 +333,18 @@ def test_models_of_different_length() -> None:
         decode(bytes(8), *models)
 
 
-# Shows a bug: the kernel reads behind the end of the models (here still inside their arrays).
 def test_symbols_and_models_of_different_length() -> None:
     mu_index, scale_index = np.full(9, 16384), np.full(9, 1280)
     with pytest.raises(UsageError):
         encode(np.array([0, 0, 0]), mu_index[:2], scale_index[:2])
 
 
-# Shows a bug: TruncatedError, although this is what encode makes of no symbols.
 def test_no_symbols() -> None:
     nothing = np.zeros(0, np.int64)
     assert encode(nothing, nothing, nothing) == b""
     assert decode(b"", nothing, nothing).size == 0
 
 
-# Shows a bug: a bare ValueError of NumPy.
 def test_a_payload_of_broken_words() -> None:
     with pytest.raises(StreamError):
         decode(bytes(5), *ONE_MODEL)

@@ -458,8 +458,6 @@ def test_a_stream_without_frames_cannot_be_written() -> None:
         write_stream(Stream(VideoHeader(), ()))
 
 
-# Shows a bug: the motion of a still ends up as ignored bytes behind it, and an inter frame without
-# motion is reported as a truncated stream (or, not at the end, as whatever follows).
 @pytest.mark.parametrize(("data", "frame"), [(STILL, 0), (VIDEO, 2)], ids=["still", "video"])
 def test_frames_with_wrong_parts_cannot_be_written(data: bytes, frame: int) -> None:
     stream = read_stream(data)
