@@ -73,8 +73,11 @@ def _cache_folder(package: Path) -> str | None:
     here = Path(__file__).parent
     # Not part of Numba's own key.
     boundscheck = os.environ.get("NUMBA_BOUNDSCHECK", "")
+    if not (here / "_jit.py").is_file():
+        return None  # sources out of reach: nothing to derive a name from
     digest = hashlib.sha256(f"{numba.__version__} {boundscheck}".encode())
     for source in sorted({*here.rglob("*.py"), *package.rglob("*.py")}):
+        digest.update(f"{source.parent.name}/{source.name} {source.stat().st_size} ".encode())
         digest.update(source.read_bytes())
     folder = _user_cache() / digest.hexdigest()[:16]
     try:

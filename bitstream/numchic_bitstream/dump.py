@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import NumchicError
@@ -50,11 +51,11 @@ def _line(bit_offset: int, n_bits: int, field: str, value: object) -> str:
 
 def _payloads(entries: tuple[Entry, ...]) -> Iterator[str]:
     """Lines for the two payloads that follow a Cool-chic header."""
-    sizes = {entry.field: entry.value for entry in entries}
+    sizes: dict[str, Any] = {entry.field: entry.value for entry in entries}
     if "nn_n_bytes" not in sizes:
         return
-    offset = entries[0].bit_offset // 8 + int(str(sizes["n_bytes_header"]))
+    offset = entries[0].bit_offset // 8 + sizes["n_bytes_header"]
     for field, size_field in (("nn_payload", "nn_n_bytes"), ("latent_payload", "n_bytes_latent")):
-        size = int(str(sizes[size_field]))
+        size = sizes[size_field]
         yield _line(8 * offset, 8 * size, field, f"{size} bytes")
         offset += size

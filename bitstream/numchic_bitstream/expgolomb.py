@@ -85,7 +85,7 @@ def decode(
     >>> decode("011101001000010101", 0, 4, order=1)
     ([3, -1, 0, 10], 18)
     """
-    values = []
+    values: list[int] = []
     for _ in range(count):
         one = bits.find("1", position, position + MAX_PREFIX + 1 - order)
         if one < 0 and position + MAX_PREFIX + 1 - order <= len(bits):
@@ -99,7 +99,11 @@ def decode(
         end = 2 * one - position + 1 + order
         if one < 0 or end > len(bits):
             raise TruncatedError(
-                "the payload ends inside a parameter", field, offset + position // 8
+                "the payload ends inside a parameter",
+                field,
+                offset + position // 8,
+                f"{len(values)} parameters",
+                f"{count} parameters",
             )
         v = int(bits[one:end], 2) - (1 << order)
         values.append((v + 1) // 2 if v & 1 else -(v // 2))

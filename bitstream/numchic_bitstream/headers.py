@@ -270,8 +270,9 @@ class Parsed(NamedTuple, Generic[Header]):
     entries: tuple[Entry, ...]
 
     def offset(self, field: str) -> int:
-        """Byte in which ``field`` (or its first element) starts."""
-        return next(e.bit_offset // 8 for e in self.entries if e.field.split("[")[0] == field)
+        """Byte in which ``field``, or the first element of a list, starts."""
+        names = (field, f"{field}[0]")
+        return next(entry.bit_offset // 8 for entry in self.entries if entry.field in names)
 
 
 class _TableReader:
@@ -287,6 +288,8 @@ class _TableReader:
             name = prefix + field.name
             if field.present is not None and not field.present(values):
                 values[field.name] = None
+            elif field.name == "n_bytes_header":
+                values[field.name] = self._read_size(field, name)
             elif field.count is None:
                 values[field.name] = self._read_element(field, name)
             else:
@@ -294,6 +297,21 @@ class _TableReader:
                     self._read_element(field, f"{name}[{i}]") for i in range(field.count(values))
                 )
         return values
+
+    def _read_size(self, field: Field, name: str) -> int:
+        """Read ``n_bytes_header``, and look at what it says before reading lists."""
+        found = int(self._read_element(field, name))
+        entry = self.entries[-1]
+        left = len(self.reader.data) - self.entries[0].bit_offset // 8
+        if found > left:
+            raise TruncatedError(
+                "the header reaches past the end of the data",
+                name,
+                entry.bit_offset // 8,
+                found,
+                f"<= {left}",
+            )
+        return found
 
     def _read_element(self, field: Field, name: str) -> Any:
         if field.build is not None:
@@ -319,14 +337,6 @@ def _read_header(
     if found < parsed_size:
         raise CorruptError(
             "smaller than the header", "n_bytes_header", position, found, f">= {parsed_size}"
-        )
-    if found > len(data) - offset:
-        raise TruncatedError(
-            "the header reaches past the end of the data",
-            "n_bytes_header",
-            position,
-            found,
-            f"<= {len(data) - offset}",
         )
     return parsed
 

@@ -43,7 +43,9 @@ _ONE_LARGER = (198, 442, 901, 1070, 1310, 1644, 1719, 1906, 2039, 2096, 2300)
 @functools.cache
 def mu_table() -> F32:
     """Return float32[32768], MU[i] = (i - 16384) / 256."""
-    return ((np.arange(N_MU) - _MU_ZERO) / 256).astype(np.float32)
+    table: F32 = ((np.arange(N_MU) - _MU_ZERO) / 256).astype(np.float32)
+    table.flags.writeable = False
+    return table
 
 
 @functools.cache
@@ -53,6 +55,7 @@ def scale_table() -> F32:
     pattern = table.view(np.uint32)
     pattern[list(_ONE_SMALLER)] -= 1
     pattern[list(_ONE_LARGER)] += 1
+    table.flags.writeable = False
     return table
 
 
@@ -64,7 +67,9 @@ def decay_table() -> F64:
     ``decay[scale_index, 256]`` leads to the next bounds outwards.
     """
     distances = np.arange(257) / 256
-    return np.exp(-distances / scale_table().astype(np.float64)[:, None])
+    table: F64 = np.exp(-distances / scale_table().astype(np.float64)[:, None])
+    table.flags.writeable = False
+    return table
 
 
 @kernel()

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from numchic_bitstream.errors import LimitError
+from numchic_bitstream.errors import LimitError, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,14 @@ class Limits:
     stream_bytes: int = 1 << 28
     pixels: int = 100_000_000
     frames: int = 4095
-    macs: int = 1_000_000_000_000
+    macs: int = 300_000_000_000
     memory_bytes: int = 4 << 30
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or value < 0:
+                raise UsageError("not a limit", field.name, None, value, "an integer >= 0")
 
     def check(self, name: str, found: int) -> None:
         """Raise :class:`LimitError` when ``found`` exceeds the limit called ``name``."""

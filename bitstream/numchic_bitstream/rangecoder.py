@@ -165,7 +165,7 @@ def check_end(state: U64, words: U32, offset: int) -> None:
         raise TruncatedError(
             "the payload ends before the last symbol",
             "latent_payload",
-            offset + 4 * words.size,
+            offset,
             f"{4 * words.size} bytes",
             f">= {4 * (int(state[2]) - 1)} bytes",
         )

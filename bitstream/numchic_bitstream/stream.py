@@ -227,10 +227,10 @@ def _check_coolchic(parsed: Parsed[CoolChicHeader], frame: FrameHeader, role: st
         len(levels) == n_levels, "a level is missing", "hyperlatent_resolution", "contiguous levels"
     )
     require(
-        header.n_latent_grids == len(grids),
+        header.n_latent_grids == len(grids) % 32,  # 32 grids do not fit the field
         "disagrees with the resolutions",
         "n_latent_grids",
-        len(grids),
+        len(grids) % 32,
     )
     if header.flag_common_randomness:
         require(
@@ -240,13 +240,17 @@ def _check_coolchic(parsed: Parsed[CoolChicHeader], frame: FrameHeader, role: st
             "lowest 0",
         )
     n_channels = synthesis_inputs(header)
-    for layer in header.syn_layer:
-        residual_fits = layer.mode == "linear" or layer.out_ft == n_channels
-        require(residual_fits, "a residual layer changes the channels", "syn_layer", n_channels)
+    for i, layer in enumerate(header.syn_layer):
+        if layer.mode == "residual" and layer.out_ft != n_channels:
+            reason, field = "a residual layer changes the channels", f"syn_layer[{i}].out_ft"
+            raise CorruptError(reason, field, parsed.offset(field), layer.out_ft, n_channels)
         n_channels = layer.out_ft
     minimum = _MIN_OUTPUTS[frame.frame_type, role]
-    enough = n_channels == 3 if frame.frame_type == "I" else n_channels >= minimum
-    require(enough, "wrong number of output channels", "syn_layer", minimum)
+    if n_channels < minimum or (frame.frame_type == "I" and n_channels != minimum):
+        field = f"syn_layer[{len(header.syn_layer) - 1}].out_ft"
+        allowed = minimum if frame.frame_type == "I" else f">= {minimum}"
+        reason = "wrong number of output channels"
+        raise CorruptError(reason, field, parsed.offset(field), n_channels, allowed)
 
 
 def write_stream(stream: Stream) -> bytes:
@@ -270,7 +274,7 @@ def write_stream(stream: Stream) -> bytes:
         for part in frame.parts:
             header = dataclasses.replace(
                 part.header,
-                n_latent_grids=len(grid_list(part.header)),
+                n_latent_grids=len(grid_list(part.header)) % 32,
                 nn_n_bytes=len(part.nn_payload),
                 n_bytes_latent=len(part.latent_payload),
             )

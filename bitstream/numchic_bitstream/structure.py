@@ -31,7 +31,8 @@ def check_structure(parsed: Parsed[VideoHeader]) -> None:
     positions = header.intra_pos + header.p_pos
     seen: set[int] = set()
     for i, position in enumerate(positions):
-        field = "intra_pos" if i < header.n_intras else "p_pos"
+        in_p = i - header.n_intras
+        field = f"intra_pos[{i}]" if in_p < 0 else f"p_pos[{in_p}]"
         if position >= header.n_frames:
             _reject(parsed, "no such frame", field, position, f"0..{header.n_frames - 1}")
         if position in seen:

@@ -4,21 +4,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from numchic.info import StreamInfo, describe_stream
 from numchic.memory import estimate_memory
 from numchic.picture import Picture
+from numchic.progress import Progress
 from numchic_bitstream.errors import UnsupportedError, UsageError
 from numchic_bitstream.limits import Limits
-from numchic_bitstream.stream import Stream, read_stream
+from numchic_bitstream.stream import read_stream
 
 Source = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
 """A stream, the path of a file, or an open binary file."""
 
-Progress = Callable[[str, int, int], None]
+# Latents are decoded by one thread, so that more than a few others find nothing to do.
+_MAX_DEFAULT_THREADS = 4
 
 
 def decode(
@@ -37,8 +38,8 @@ def decode(
     limits : Limits, optional
         What the stream may cost; checked before anything is allocated.
     threads : int, optional
-        Number of threads, by default that of the processors this process may use. The result does
-        not depend on it.
+        Number of threads, by default that of the processors this process may use, but at most 4.
+        The result does not depend on it.
     progress : callable, optional
         Called with the name of the stage ("latents" in samples, "rendering" in rows; they overlap),
         the work done and the total work of the stage. An exception it raises stops the decoding.
@@ -67,7 +68,7 @@ def decode(
     """
     limits = limits or Limits()
     threads = _default_threads() if threads is None else threads
-    if threads < 1:
+    if not isinstance(threads, int) or threads < 1:
         raise UsageError("at least one thread is needed", "threads", None, threads, ">= 1")
     stream = read_stream(read_source(source, limits), limits)
     if stream.header.n_frames > 1:
@@ -111,6 +112,8 @@ def read_source(source: Source, limits: Limits) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if isinstance(source, str | os.PathLike):
+        if "\0" in os.fspath(source):
+            raise UsageError("the path holds a null character", "source")
         with Path(source).open("rb") as file:
             return read_source(file, limits)
     if not hasattr(source, "read"):
@@ -118,17 +121,42 @@ def read_source(source: Source, limits: Limits) -> bytes:
             "the source is of an unknown kind", "source", None, type(source).__name__,
             "bytes, a path or a binary file",
         )  # fmt: skip
-    data = source.read(limits.stream_bytes + 1)
-    if not isinstance(data, bytes):
-        raise UsageError("the file is not open in binary mode", "source")
-    limits.check("stream_bytes", len(data))
-    return data
+    data = bytearray()
+    # Piece by piece: a limit may be far larger than the file, and a pipe gives what it has.
+    while piece := source.read(min(limits.stream_bytes + 1 - len(data), 1 << 20)):
+        if isinstance(piece, str):
+            raise UsageError("the file is not open in binary mode", "source")
+        data += piece
+        limits.check("stream_bytes", len(data))
+    return bytes(data)
 
 
 def _default_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        available = len(os.sched_getaffinity(0))
+    else:
+        available = os.cpu_count() or 1
+    return min(available, _MAX_DEFAULT_THREADS)
 
 
-__all__ = ["Progress", "Source", "Stream", "decode", "read_info", "read_source"]
+def register_pillow(*, limits: Limits | None = None) -> None:
+    """Make ``PIL.Image.open`` read Cool-chic 5.0 stills with 8-bit RGB samples.
+
+    Opening reads size and mode from the headers; the picture is decoded when its pixels are first
+    needed. Pillow's own limit on the number of pixels applies as for any other format. Pictures
+    that Pillow has no mode for (YUV, whose conversion the stream does not define, and more than 8
+    bits) raise :class:`UnsupportedError`; use :func:`decode` for them.
+
+    Parameters
+    ----------
+    limits : Limits, optional
+        Limits for all pictures opened this way.
+
+    Examples
+    --------
+    >>> numchic.register_pillow()                       # doctest: +SKIP
+    >>> Image.open("picture.cool").resize((64, 64))     # doctest: +SKIP
+    """
+    from numchic.pillow_plugin import register
+
+    register(limits or Limits())

@@ -1,31 +1,38 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The command ``numchic``.
 
-Exit status: 0 good, 1 malformed stream, 2 usage, 3 not supported, 4 limit exceeded, 5 a file cannot
-be read or written. Data go to standard output, everything else to standard error.
+Exit status: 0 good, 1 malformed stream, 2 usage, 3 not supported, 4 limit exceeded or memory
+exhausted, 5 a file cannot be read or written, 130 interrupted. Data go to standard output,
+everything else to standard error.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from numchic._version import __version__
-from numchic.api import Progress, Source, decode, read_info, read_source
+from numchic.api import Source, decode, read_info, read_source
 from numchic.images import FORMATS, encode_image, format_of, write_file
 from numchic.info import PartInfo, StreamInfo
+from numchic.progress import Progress
 from numchic_bitstream.dump import dump
 from numchic_bitstream.errors import LimitError, NumchicError, UnsupportedError, UsageError
 from numchic_bitstream.limits import Limits
 
+_LIMIT_OPTIONS = {
+    "memory_bytes": "--max-memory",
+    "macs": "--max-macs",
+    "pixels": "--max-pixels",
+}
 _PATIENCE = 0.7  # seconds before a progress bar appears
 
 
@@ -39,9 +46,17 @@ def _exit_status() -> Iterator[None]:
     except UnsupportedError as error:
         status, message = 3, str(error)
     except LimitError as error:
-        status, message = 4, f"{error}; see --max-pixels and --max-macs"
+        option = _LIMIT_OPTIONS.get(error.field or "")
+        status, message = 4, str(error) + (f"; see {option}" if option else "")
     except NumchicError as error:
-        status, message = 1, str(error)
+        hint = "; is this a Cool-chic 5.0 stream?" if (error.offset or 0) < 8 else ""
+        status, message = 1, str(error) + hint
+    except MemoryError:
+        status, message = 4, "out of memory"
+    except KeyboardInterrupt:
+        status, message = 130, "interrupted"
+    except BrokenPipeError:
+        raise  # click ends quietly
     except OSError as error:
         status, message = 5, str(error)
     else:
@@ -51,28 +66,32 @@ def _exit_status() -> Iterator[None]:
 
 
 def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
-    defaults = Limits()
-    for name, text in (("macs", "multiply-accumulates"), ("pixels", "pixels per frame")):
-        option = click.option(
-            f"--max-{name}",
-            type=click.IntRange(min=1),
-            default=getattr(defaults, name),
-            show_default=True,
-            help=f"Refuse streams with more {text}.",
+    """Options that set :class:`Limits`, collected into one argument ``limits``."""
+
+    @functools.wraps(command)
+    def with_limits(max_pixels: int, max_macs: int, max_memory: int, **arguments: object) -> None:
+        command(
+            limits=Limits(pixels=max_pixels, macs=max_macs, memory_bytes=max_memory), **arguments
         )
-        command = option(command)
-    return command
 
-
-def _limits(max_pixels: int, max_macs: int) -> Limits:
-    # Asking for more pixels is asking for the memory they take.
-    defaults = Limits()
-    memory = defaults.memory_bytes * max(1, -(-max_pixels // defaults.pixels))
-    return replace(defaults, pixels=max_pixels, macs=max_macs, memory_bytes=memory)
+    decorated: Callable[..., None] = with_limits
+    for field, option in _LIMIT_OPTIONS.items():
+        decorated = click.option(
+            option,
+            type=click.IntRange(min=1),
+            default=getattr(Limits(), field),
+            show_default=True,
+            help=f"Refuse streams that need more {field.replace('_', ' ')}.",
+        )(decorated)
+    return decorated
 
 
 def _open_input(name: str) -> Source:
-    return sys.stdin.buffer if name == "-" else Path(name)
+    if name != "-":
+        return Path(name)
+    if sys.stdin is None:
+        raise UsageError("standard input is closed", "input")
+    return sys.stdin.buffer
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,8 +111,7 @@ def decode_command(
     output_name: str,
     kind: str | None,
     threads: int | None,
-    max_pixels: int,
-    max_macs: int,
+    limits: Limits,
 ) -> None:
     """Decode the stream IN to the image file OUT.
 
@@ -102,7 +120,6 @@ def decode_command(
     otherwise.
     """
     with _exit_status():
-        limits = _limits(max_pixels, max_macs)
         if kind is None and output_name != "-":
             kind = format_of(output_name)
         data = read_source(_open_input(input_name), limits)
@@ -111,6 +128,8 @@ def decode_command(
         if kind is None:
             kind = "ppm" if picture.data_type == "rgb" else "yuv"
         contents = encode_image(picture, kind)
+        if output_name == "-" and sys.stdout is None:
+            raise UsageError("standard output is closed", "output")
         if output_name == "-":
             sys.stdout.buffer.write(contents)
             sys.stdout.buffer.flush()
@@ -129,16 +148,18 @@ def _progress_bar() -> Iterator[Progress | None]:
         yield None
         return
     start = time.monotonic()
+    shares: dict[str, float] = {}
     with ExitStack() as stack:
         bars: list[Any] = []
 
         def update(stage: str, done: int, total: int) -> None:
+            shares[stage] = done / total
             if not bars and time.monotonic() - start > _PATIENCE:
-                bar = click.progressbar(length=1000, file=sys.stderr)
+                bar = click.progressbar(length=1000, label="decoding", file=sys.stderr)
                 bars.append(stack.enter_context(bar))
+            position = int(500 * sum(shares.values()))  # of two stages that overlap
             for bar in bars:
-                bar.label = stage
-                bar.update(1000 * done // total - bar.pos)
+                bar.update(max(0, position - bar.pos))
 
         yield update
 
@@ -147,10 +168,10 @@ def _progress_bar() -> Iterator[Progress | None]:
 @click.argument("input_name", metavar="IN")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 @_limit_options
-def info_command(input_name: str, as_json: bool, max_pixels: int, max_macs: int) -> None:
+def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
     """Describe the stream IN without decoding it."""
     with _exit_status():
-        info = read_info(_open_input(input_name), limits=_limits(max_pixels, max_macs))
+        info = read_info(_open_input(input_name), limits=limits)
         if as_json:
             click.echo(json.dumps(info.to_dict(), indent=2))
         else:
@@ -211,13 +232,12 @@ def _describe_part(part: PartInfo, n_pixels: int) -> Iterator[str]:
 @main.command("dump")
 @click.argument("input_name", metavar="IN")
 @_limit_options
-def dump_command(input_name: str, max_pixels: int, max_macs: int) -> None:
+def dump_command(input_name: str, limits: Limits) -> None:
     """List every header field of IN: byte:bit, number of bits, name, value.
 
     A malformed stream is listed up to its first bad header.
     """
     with _exit_status():
-        limits = _limits(max_pixels, max_macs)
         for line in dump(read_source(_open_input(input_name), limits), limits):
             click.echo(line)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from numchic.latents import LatentDecoder
 from numchic.memory import BAND_ROWS
 from numchic.noise import common_randomness
+from numchic.progress import Progress
 from numchic.resize import resize
 from numchic.synthesis import Synthesiser
 from numchic.upsampling import Upsampler
@@ -25,9 +26,6 @@ from numchic_bitstream.parameters import read_parameters
 from numchic_bitstream.stream import CoolChic
 
 F32 = NDArray[np.float32]
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, the work done and the total work of that stage."""
 
 Sink = Callable[[int, F32], None]
 """Takes the number of a first row and float32[O, n_rows, W]."""
@@ -48,7 +46,7 @@ def decode_signal(
         Called once per band of rows, from several threads and in any order. Bands start at even
         rows.
     threads : int
-        Number of threads that may compute at the same time.
+        Number of threads that may compute at the same time, the calling one included.
     progress : callable, optional
         Called from the calling thread; an exception it raises stops the decoding.
 
@@ -57,7 +55,7 @@ def decode_signal(
     CorruptError, TruncatedError
         See :func:`numchic.latents.decode_latents`.
     """
-    pool = ThreadPoolExecutor(threads, "numchic") if threads > 1 else None
+    pool = ThreadPoolExecutor(threads - 1, "numchic") if threads > 1 else None
     try:
         _Rendering(coolchic, sink, pool, progress).run()
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reconstruction of a frame: signal -> integer samples (coolchic-5, section 12).
+"""Reconstruction of a frame: signal -> integer samples (coolchic-5, section 12). Exact.
 
 Rounding is exact given its float32 input: every operation is written in the order of the
 specification, which decides the many ties of 4:2:0.

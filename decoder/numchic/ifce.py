@@ -72,7 +72,7 @@ def feature_map(
     steps = quantisation_steps(header)
     weight_shift = 16 - steps.ifce_weight
     bias = layer.bias.astype(object) << (16 - steps.ifce_bias)
-    maxima = [int(np.abs(samples.astype(np.int64)).max()) for _, samples in decoded] or [0]
+    maxima = [max(-int(s.min()), int(s.max())) for _, s in decoded] or [0]
     bound = (np.abs(layer.weight.astype(object)) @ maxima << weight_shift) + np.abs(bias)
     bits = max(int(value).bit_length() for value in bound)
     if bits > 63:

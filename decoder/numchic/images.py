@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import BinaryIO
@@ -95,16 +96,30 @@ def format_of(name: str) -> str:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all; an existing file survives a failure."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write a file completely or not at all; an existing file survives a failure.
+
+    Links are followed; what is not a regular file (a pipe, a device) is written directly.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".numchic-")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        # Temporary files are private; give this one the rights of an ordinary new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        temporary.chmod(_mode_of(path))
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink()
+        temporary.unlink()
         raise
+
+
+def _mode_of(path: Path) -> int:
+    """Access rights of a file, or those it would get when newly made."""
+    if path.exists():
+        return stat.S_IMODE(path.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask

@@ -3,7 +3,8 @@
 
 Grids are coded from the coarsest to the finest. For every time step of a grid: contexts of all its
 samples, ARM, symbols (see ``context``, ``arm`` and ``numchic_bitstream.rangecoder``). Decoder and
-encoder differ only in where the symbols come from.
+encoder differ only in where the symbols come from; what their kernels have in common is repeated
+in both, because one more level of kernels would add a second to the first run.
 """
 
 from __future__ import annotations
@@ -49,9 +50,8 @@ I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 
-Progress = Callable[[int], None]
-
 _LANES = 8  # batches are evaluated in multiples of this many samples
+_MIN_FLOAT_BATCH = 3  # smaller batches are quicker in int64, sample by sample
 _BATCH = 32768  # samples between two progress reports
 
 
@@ -172,14 +172,22 @@ def decode_times(
 
 @kernel()
 def model_grid(
-    samples: I8, model: Model, work: Workspace, symbols: I8, mu_index: I16, scale_index: I16
+    stop: int,
+    model: Model,
+    work: Workspace,
+    samples: I8,
+    symbols: I8,
+    mu_index: I16,
+    scale_index: I16,
 ) -> None:
     """Evaluate the models of a known grid.
 
     Parameters
     ----------
-    samples : int8[h, w]
+    stop : int
+        Number of time steps of the grid.
     model, work : Model, Workspace
+    samples : int8[h, w]
     symbols : int8[h * w]
         Output: the samples in coding order.
     mu_index, scale_index : int16[h * w]
@@ -188,7 +196,7 @@ def model_grid(
     height, width = samples.shape
     position = 0
     inputs = work.inputs
-    for t in range(width + ROW_DELAY * (height - 1)):
+    for t in range(stop):
         first, n = rows_of_time(t, height, width)
         if n > 0:
             n_lanes = -(-n // _LANES) * _LANES
@@ -210,11 +218,12 @@ def model_grid(
         write_samples(work.history, t, first, n, work.symbols)
 
 
-def _model(fixed: FixedArm, features: FeatureMap, offset: int) -> Model:
+def _model(fixed: FixedArm, features: FeatureMap, grid: Grid, offset: int = 0) -> Model:
+    fits = fixed.fits_float64(features.maximum, offset)
     return Model(
         fixed.fast,
         fixed.exact,
-        fixed.fits_float64(features.maximum, offset),
+        fits and max_batch(grid.height, grid.width) >= _MIN_FLOAT_BATCH,
         np.array(NEIGHBOURS[: fixed.n_spatial], np.int64),
         features.values,
         features.shift,
@@ -262,12 +271,12 @@ class LatentDecoder:
         CorruptError
             The range decoder meets an invalid state, or accumulators would overflow.
         TruncatedError
-            The payload is too short (noticed after the last grid).
+            The payload is too short.
         """
         grid, samples = self.grid_list[k], self.grids[k]
         decoded = list(zip(self.grid_list, self.grids, strict=True))[k + 1 :]
         features = feature_map(self.header, self._ifce.get(k), decoded, self._nn_offset)
-        model = _model(self._fixed, features, self._nn_offset)
+        model = _model(self._fixed, features, grid, self._nn_offset)
         work = _workspace(self.header, grid)
         times = n_times(grid.height, grid.width)
         step = max(1, times * _BATCH // (grid.height * grid.width))
@@ -281,13 +290,12 @@ class LatentDecoder:
                     self._latent_offset,
                     f"grid {k}, row {bad // grid.width}, column {bad % grid.width}",
                 )
-            yield grid.height if stop == times else max(0, (stop - grid.width) // ROW_DELAY + 1)
-        if k == 0:
             check_end(self._coder.state, self._coder.words, self._latent_offset)
+            yield grid.height if stop == times else max(0, (stop - grid.width) // ROW_DELAY + 1)
 
 
 def decode_latents(
-    coolchic: CoolChic, parameters: Parameters, *, progress: Progress | None = None
+    coolchic: CoolChic, parameters: Parameters, *, progress: Callable[[int], None] | None = None
 ) -> list[I8]:
     """Decode all grids.
 
@@ -338,7 +346,7 @@ def encode_latents(
     Raises
     ------
     UsageError
-        A grid has a wrong shape or a value out of range.
+        A grid has a wrong shape, a value out of range or a type that is not integer.
     CorruptError
         Accumulators would overflow.
     """
@@ -347,6 +355,8 @@ def encode_latents(
     if [grid.shape for grid in grids] != shapes:
         found = [grid.shape for grid in grids]
         raise UsageError("the grids do not fit the header", "grids", None, found, shapes)
+    if not all(np.issubdtype(grid.dtype, np.integer) for grid in grids):
+        raise UsageError("the latents are not integers", "grids")
     if any(grid.min() < MIN_SYMBOL or grid.max() > MAX_SYMBOL for grid in grids):
         raise UsageError("a latent is out of range", "grids", None, None, "-64..63")
     samples = [np.ascontiguousarray(grid, np.int8) for grid in grids]
@@ -360,9 +370,10 @@ def encode_latents(
         features = feature_map(header, parameters.ifce.by_grid.get(k), decoded)
         part = slice(position, position + samples[k].size)
         model_grid(
-            samples[k],
-            _model(fixed, features, 0),
+            n_times(*shapes[k]),
+            _model(fixed, features, expected[k]),
             _workspace(header, expected[k]),
+            samples[k],
             symbols[part],
             mu_index[part],
             scale_index[part],

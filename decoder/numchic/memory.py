@@ -27,7 +27,7 @@ def estimate_memory(stream: Stream, threads: int = 1) -> int:
     ----------
     stream : Stream
     threads : int
-        Number of threads that render at the same time.
+        Number of threads that render at the same time; more than there are bands do not count.
     """
     frames = [
         max(_coolchic(part.header, threads) for part in frame.parts) + _samples(frame.header, part)
@@ -51,7 +51,7 @@ def _coolchic(header: CoolChicHeader, threads: int) -> int:
     coarse = sum(grid.height * grid.width for grid in grids[1:])
     features = 4 * header.output_feature_ifce * coarse + 2 * coarse
     stack = 4 * n_latents(header) * (dense_height // 2 + 1) * (dense_width // 2 + 1) * 3 // 2
-    bands = threads * _band(header, dense_width)
+    bands = min(threads, -(-dense_height // BAND_ROWS)) * _band(header, dense_width)
     n_outputs = header.syn_layer[-1].out_ft
     unresized = 0
     if (dense_height, dense_width) != header.img_size:
@@ -61,8 +61,11 @@ def _coolchic(header: CoolChicHeader, threads: int) -> int:
     if header.flag_common_randomness:
         noise = 4 * n_latents(header) * dense_height * dense_width * 6
         noise += 8 * 8 * dense_height * dense_width
+    payloads = 3 * header.n_bytes_latent
     parameters = 24 * sum(n_parameters(header).values())
-    return latents + workspace + features + stack + bands + unresized + noise + parameters
+    return (
+        latents + workspace + features + stack + bands + unresized + noise + payloads + parameters
+    )
 
 
 def _band(header: CoolChicHeader, width: int) -> int:
@@ -74,5 +77,6 @@ def _band(header: CoolChicHeader, width: int) -> int:
     next_sizes = [layer.k_size for layer in header.syn_layer[1:]] + [1, 1, 1]
     for layer, rows_kept in zip(header.syn_layer, next_sizes, strict=False):
         floats += layer.out_ft * rows_kept * padded
-    floats += 2 * header.syn_layer[-1].out_ft * BAND_ROWS * padded
+    # The output, and what rounding makes of it.
+    floats += 6 * header.syn_layer[-1].out_ft * BAND_ROWS * padded
     return 4 * floats

@@ -35,8 +35,13 @@ class Picture:
     bitdepth: int
 
     def __post_init__(self) -> None:
-        for plane in self.planes:
-            plane.flags.writeable = False
+        red, green, blue = (plane.view() for plane in self.planes)
+        for view in (red, green, blue):
+            view.flags.writeable = False
+        object.__setattr__(self, "planes", (red, green, blue))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Picture, (self.planes, self.data_type, self.bitdepth)
 
     @property
     def height(self) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numchic_bitstream._jit import kernel
+from numchic_bitstream.errors import UsageError
 from numchic_bitstream.grids import synthesis_inputs
 from numchic_bitstream.headers import CoolChicHeader
 from numchic_bitstream.parameters import (
@@ -230,9 +231,18 @@ def synthesise(header: CoolChicHeader, parameters: SynthesisParameters, dense: F
     Returns
     -------
     float32[O, h, w]
+
+    Raises
+    ------
+    UsageError
+        The number of channels does not fit the header.
     """
     synthesiser = Synthesiser(header, parameters)
-    _, height, width = dense.shape
+    n_channels, height, width = dense.shape
+    if n_channels != synthesiser.n_inputs:
+        raise UsageError(
+            "the channels do not fit the header", "dense", None, n_channels, synthesiser.n_inputs
+        )
     band = synthesiser.band(height, width, 0, height)
     band.input[:, :, band.margin : band.margin + width] = dense
     synthesiser.run(band)

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numchic_bitstream._jit import kernel
-from numchic_bitstream.grids import n_latents
+from numchic_bitstream.errors import UsageError
+from numchic_bitstream.grids import grid_list, n_latents
 from numchic_bitstream.headers import CoolChicHeader
 from numchic_bitstream.parameters import UpsamplingParameters, dequantise, quantisation_steps
 
@@ -121,7 +122,16 @@ def upsample(
     -------
     float32[S', h, w]
         Channel j comes from latent j.
+
+    Raises
+    ------
+    UsageError
+        The latents do not fit the header.
     """
+    expected = [(g.height, g.width) for g in grid_list(header) if not g.hyper]
+    found = [latent.shape for latent in latents]
+    if found != expected:
+        raise UsageError("the latents do not fit the header", "latents", None, found, expected)
     upsampler = Upsampler(header, parameters)
     upsampler.prepare(latents)
     dense = np.empty((len(latents), *latents[0].shape), np.float32)

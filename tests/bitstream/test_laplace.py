@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,12 @@ all_lefts = np.vectorize(left, otypes=[np.int64])
 
 
 # --- Tables, section 8.1 -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", [mu_table, scale_table, decay_table])
+def test_tables_are_read_only(table: Callable[[], NDArray[Any]]) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        table()[0] = 0
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,11 @@ def test_a_still_is_one_intra_frame() -> None:
 @pytest.mark.parametrize(
     ("n_frames", "intra_pos", "p_pos", "field", "offset"),
     [
-        (2, (0, 2), (1,), "intra_pos", 6),
-        (2, (0,), (4095,), "p_pos", 8),
-        (2, (0, 0), (1,), "intra_pos", 6),
-        (3, (0, 2), (1, 1), "p_pos", 9),
-        (2, (0, 1), (1,), "p_pos", 9),
+        (2, (0, 2), (1,), "intra_pos[1]", 8),
+        (2, (0,), (4095,), "p_pos[0]", 8),
+        (2, (0, 0), (1,), "intra_pos[1]", 8),
+        (3, (0, 2), (1, 1), "p_pos[1]", 11),
+        (2, (0, 1), (1,), "p_pos[0]", 9),
         (2, (1,), (), "intra_pos", 6),
         (2, (1,), (0,), "intra_pos", 6),
         (3, (0,), (1,), "n_frames", 0),

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import io
+import pickle
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import builders
 import numchic
 from numchic.memory import BAND_ROWS
+from numchic.upsampling import Upsampler
 from numchic_bitstream import (
     Frame,
     FrameHeader,
@@ -78,9 +81,51 @@ def test_limits(limits: dict[str, int], field: str) -> None:
     assert caught.value.found > limits[field]
 
 
-def test_threads_must_be_positive() -> None:
+@pytest.mark.parametrize("threads", [0, -1, 2.5, "2"])
+def test_threads_must_be_a_positive_integer(threads: Any) -> None:
     with pytest.raises(numchic.UsageError, match="threads"):
-        numchic.decode(STREAM, threads=0)
+        numchic.decode(STREAM, threads=threads)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, None])
+def test_limits_must_be_integers(value: Any) -> None:
+    with pytest.raises(numchic.UsageError, match="pixels"):
+        numchic.Limits(pixels=value)
+
+
+def test_a_path_with_a_null_character() -> None:
+    with pytest.raises(numchic.UsageError, match="null"):
+        numchic.decode("a\0b")
+
+
+def test_a_source_that_gives_little_at_a_time() -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(min(7, size or 0))
+
+    assert same(numchic.decode(Slow(STREAM)), numchic.decode(STREAM))
+    unlimited = numchic.Limits(stream_bytes=1 << 60)
+    assert same(numchic.decode(io.BytesIO(STREAM), limits=unlimited), numchic.decode(STREAM))
+
+
+def test_more_threads_than_bands_cost_nothing() -> None:
+    limits = numchic.Limits(memory_bytes=20_000_000)
+    numchic.decode(STREAM, limits=limits, threads=100_000)
+
+
+def test_bands_wait_for_the_coarser_latents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the other thread upsamples them."""
+    data = builders.stream(img_size=(BAND_ROWS + 20, 6), ups_preconcat_k_size=15)
+    expected = numchic.decode(data, threads=1)
+    prepare = Upsampler.prepare
+
+    def late(self: Upsampler, latents: Any) -> None:
+        time.sleep(0.2)
+        prepare(self, latents)
+
+    monkeypatch.setattr("numchic.latents._BATCH", 1)
+    monkeypatch.setattr(Upsampler, "prepare", late)
+    assert same(numchic.decode(data, threads=3), expected)
 
 
 def test_a_video_is_not_supported() -> None:
@@ -163,6 +208,10 @@ def test_a_picture_is_read_only() -> None:
         picture.planes[0][0, 0] = 1
     with pytest.raises(AttributeError):
         picture.bitdepth = 9  # type: ignore[misc]
+    assert not pickle.loads(pickle.dumps(picture)).planes[0].flags.writeable
+    ours = np.zeros((2, 2), np.uint8)
+    numchic.Picture((ours, ours, ours), "rgb", 8)
+    assert ours.flags.writeable
     with pytest.raises(ValueError, match="copy"):
         np.array(picture, copy=False)
 

@@ -57,6 +57,7 @@ def test_decode_from_and_to_standard_streams() -> None:
         (3, builders.video(), []),
         (4, STREAM, ["--max-pixels", "10"]),
         (4, STREAM, ["--max-macs", "10"]),
+        (4, STREAM, ["--max-memory", "10"]),
     ],
 )
 def test_exit_status(status: int, stream: bytes, options: list[str], tmp_path: Path) -> None:
@@ -116,6 +117,32 @@ def test_progress_bar(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     result = run("decode", source, tmp_path / "out.png")
     assert result.exit_code == 0
     assert result.stdout == ""
+
+
+def test_hints() -> None:
+    assert "--max-pixels" in run("info", "-", "--max-pixels", 1, stdin=STREAM).stderr
+    assert "is this a Cool-chic" in run("info", "-", stdin=b"\x89PNG something").stderr
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (MemoryError, 4)])
+def test_interruptions(
+    error: type[BaseException], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("numchic.cli.decode", fail)
+    assert run("decode", "-", "-", stdin=STREAM).exit_code == status
+
+
+def test_closed_standard_streams(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    path = [p for p in sys.path if p]
+    for stream, arguments in (("stdin", ["-", "-"]), ("stdout", [str(source), "-"])):
+        code = f"import sys; sys.path[:0] = {path!r}; sys.{stream} = None"
+        code += f"; from numchic.cli import main; main(['decode', *{arguments!r}])"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        assert result.returncode == 2
+        assert b"is closed" in result.stderr
 
 
 def test_module_runs_as_a_command() -> None:

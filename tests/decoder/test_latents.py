@@ -191,7 +191,7 @@ def test_an_invalid_state_is_located(n_symbols: int, sound: CoolChic) -> None:
 def test_a_payload_that_is_too_short_is_truncated(sound: CoolChic) -> None:
     with pytest.raises(TruncatedError) as caught:
         decode(with_payload(sound, bytes(8)))
-    assert (caught.value.field, caught.value.offset) == ("latent_payload", 1234 + 8)
+    assert (caught.value.field, caught.value.offset) == ("latent_payload", 1234)
     assert caught.value.found == "8 bytes"
 
 
@@ -201,6 +201,13 @@ def test_values_out_of_range_are_refused(value: int, sound: CoolChic) -> None:
     grids = [grid.astype(np.int64) for grid in builders.latents(sound.header)]
     grids[1][2, 3] = value
     with pytest.raises(UsageError, match="out of range"):
+        encode_latents(sound.header, parameters, grids)
+
+
+def test_real_numbers_are_refused(sound: CoolChic) -> None:
+    parameters = read_parameters(sound.header, sound.nn_payload)
+    grids: list[Any] = [grid.astype(np.float64) for grid in builders.latents(sound.header)]
+    with pytest.raises(UsageError, match="not integers"):
         encode_latents(sound.header, parameters, grids)
 
 

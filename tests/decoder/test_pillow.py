@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,10 +69,32 @@ def test_pictures_without_a_mode(frame: FrameHeader) -> None:
 
 
 def test_broken_streams() -> None:
-    with pytest.raises(numchic.TruncatedError):
+    with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(STREAM[:20]))
+    corrupt = bytearray(STREAM)
+    corrupt[-4 * (len(STREAM) // 8) :] = b"\xff" * (4 * (len(STREAM) // 8))
+    with (
+        Image.open(io.BytesIO(corrupt)) as image,
+        pytest.raises(OSError, match=r"nn_payload|state"),
+    ):
+        image.load()
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(b"not a picture at all"))
+
+
+def test_copies_and_pickles_of_an_unloaded_picture() -> None:
+    expected = numchic.decode(STREAM).to_rgb()
+    with Image.open(io.BytesIO(STREAM)) as image:
+        assert np.array_equal(np.asarray(pickle.loads(pickle.dumps(image))), expected)
+    with Image.open(io.BytesIO(STREAM)) as image:
+        assert np.array_equal(np.asarray(copy.copy(image)), expected)
+
+
+def test_a_closed_picture_cannot_be_loaded() -> None:
+    image = Image.open(io.BytesIO(STREAM))
+    image.close()
+    with pytest.raises(ValueError, match="closed"):
+        image.getpixel((0, 0))
 
 
 def test_registering_twice_changes_nothing() -> None:

@@ -18,7 +18,7 @@ from naive import headers as naive_headers
 from naive import synthesis as naive
 from numchic import coolchic, latents
 from numchic.synthesis import Synthesiser, synthesise
-from numchic_bitstream import CoolChic, CoolChicHeader, SynthesisLayer
+from numchic_bitstream import CoolChic, CoolChicHeader, SynthesisLayer, UsageError, read_parameters
 from numchic_bitstream.grids import n_latents, synthesis_inputs
 from numchic_bitstream.headers import write_coolchic_header
 from numchic_bitstream.parameters import Layer, SynthesisParameters, quantisation_steps
@@ -83,6 +83,13 @@ def check(header: CoolChicHeader, size: tuple[int, int], seed: int = 0) -> None:
     signal = synthesise(header, parameters, dense)
     assert signal.dtype == np.float32
     assert np.array_equal(signal, by_naive_twin(header, parameters, dense))
+
+
+def test_channels_of_another_header() -> None:
+    coolchic = builders.random_coolchic()
+    parameters = read_parameters(coolchic.header, coolchic.nn_payload).synthesis
+    with pytest.raises(UsageError, match="channels"):
+        synthesise(coolchic.header, parameters, np.zeros((1, 5, 6), np.float32))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 1), (5, 6)], ids=str)

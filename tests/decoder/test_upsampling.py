@@ -15,7 +15,7 @@ import builders
 import strategies
 from naive import upsampling as naive
 from numchic.upsampling import Upsampler, preconcat_kernel, upsample, x2_kernel
-from numchic_bitstream import CoolChicHeader
+from numchic_bitstream import CoolChicHeader, UsageError
 from numchic_bitstream.parameters import UpsamplingParameters, quantisation_steps
 
 F32 = NDArray[np.float32]
@@ -172,6 +172,12 @@ def test_the_reach_is_known_before_the_latents(levels: tuple[int, int]) -> None:
     before = upsampler.reach
     upsampler.prepare(latents)
     assert before == upsampler.reach == (3 if len(latents) > 1 else 0)
+
+
+def test_latents_of_another_header() -> None:
+    header, parameters, latents = random_case(img_size=(9, 7))
+    with pytest.raises(UsageError, match="do not fit"):
+        upsample(header, parameters, latents[:-1])
 
 
 def test_a_single_latent_is_not_filtered() -> None:
