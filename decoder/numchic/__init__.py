@@ -11,9 +11,10 @@ Importing this package imports neither Numba nor any other framework; the first 
 """
 
 from numchic._version import __version__
-from numchic.api import decode, read_info, register_pillow
+from numchic.api import decode, read_info
 from numchic.info import FrameInfo, PartInfo, StreamInfo
 from numchic.picture import Picture
+from numchic.pillow_plugin import register_pillow
 from numchic_bitstream.errors import (
     CorruptError,
     LimitError,

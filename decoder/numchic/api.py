@@ -137,26 +137,3 @@ def _default_threads() -> int:
     else:
         available = os.cpu_count() or 1
     return min(available, _MAX_DEFAULT_THREADS)
-
-
-def register_pillow(*, limits: Limits | None = None) -> None:
-    """Make ``PIL.Image.open`` read Cool-chic 5.0 stills with 8-bit RGB samples.
-
-    Opening reads size and mode from the headers; the picture is decoded when its pixels are first
-    needed. Pillow's own limit on the number of pixels applies as for any other format. Pictures
-    that Pillow has no mode for (YUV, whose conversion the stream does not define, and more than 8
-    bits) raise :class:`UnsupportedError`; use :func:`decode` for them.
-
-    Parameters
-    ----------
-    limits : Limits, optional
-        Limits for all pictures opened this way.
-
-    Examples
-    --------
-    >>> numchic.register_pillow()                       # doctest: +SKIP
-    >>> Image.open("picture.cool").resize((64, 64))     # doctest: +SKIP
-    """
-    from numchic.pillow_plugin import register
-
-    register(limits or Limits())

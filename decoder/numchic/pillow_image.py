@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Cool-chic pictures as Pillow images; see :func:`numchic.register_pillow`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from PIL import Image, ImageFile
+
+from numchic.api import decode, read_source
+from numchic_bitstream.errors import StreamError, UnsupportedError
+from numchic_bitstream.limits import Limits
+from numchic_bitstream.stream import read_stream
+
+FORMAT = "COOLCHIC"
+# The video header of every still picture (section 1.2); the format has no other mark.
+STILL_PREFIX = bytes.fromhex("0010010000008000")
+
+
+class CoolChicImageFile(ImageFile.ImageFile):
+    """A Cool-chic picture.
+
+    As with Pillow's own formats a malformed stream is an ``UnidentifiedImageError`` when it is
+    noticed on opening and an ``OSError`` when on loading.
+    """
+
+    format = FORMAT
+    format_description = "Cool-chic 5.0 picture"
+    limits: ClassVar[Limits] = Limits()
+    _data: bytes | None = None
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        data = read_source(self.fp, self.limits)
+        try:
+            stream = read_stream(data, self.limits)
+        except StreamError as error:
+            raise SyntaxError(str(error)) from error
+        header = stream.frames[0].header
+        if header.frame_data_type != "rgb" or header.bitdepth != 8:
+            raise UnsupportedError(
+                "Pillow has no mode for this picture",
+                "frame_data_type",
+                None,
+                f"{header.frame_data_type}, {header.bitdepth} bits",
+                "rgb, 8 bits",
+            )
+        height, width = stream.img_size
+        self._size = (width, height)
+        self._mode = "RGB"
+        self._data = data
+        self.tile = []
+
+    def load(self) -> Any:
+        """Decode the picture if that has not been done."""
+        if self._data is not None:
+            data, self._data = self._data, None
+            try:
+                samples = decode(data, limits=self.limits).to_rgb()
+            except StreamError as error:
+                raise OSError(str(error)) from error
+            self.im = Image.fromarray(samples).im
+        return super().load()
+
+    def close(self) -> None:
+        """Close the file and forget what was read from it."""
+        self._data = None
+        super().close()
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(STILL_PREFIX)
+
+
+def register(limits: Limits) -> None:
+    """Register the plugin; ``limits`` hold for all pictures opened from now on."""
+    CoolChicImageFile.limits = limits
+    Image.register_open(FORMAT, CoolChicImageFile, _accept)
+    Image.register_extension(FORMAT, ".cool")
+    Image.register_mime(FORMAT, "image/x-coolchic")
