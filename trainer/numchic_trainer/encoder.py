@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The model of one picture: latents and networks, trained together (training, sections 2 and 3)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, cast
+
+import torch
+from torch import Tensor, nn
+
+from numchic.context import NEIGHBOURS
+from numchic.noise import common_randomness
+from numchic_bitstream import expgolomb
+from numchic_bitstream.complexity import Macs, count_macs
+from numchic_bitstream.grids import Grid, grid_list, ifce_inputs, synthesis_inputs
+from numchic_bitstream.headers import CoolChicHeader, Descriptor, Resize
+from numchic_trainer.arm import Arm
+from numchic_trainer.ifce import Ifce
+from numchic_trainer.module import ParameterModule
+from numchic_trainer.quantise import NoiseType, QuantizerType, quantise
+from numchic_trainer.rate import arm_bits, arm_rate
+from numchic_trainer.synthesis import Synthesis, parse_layer
+from numchic_trainer.upsampling import Upsampling
+
+MODULES = ("arm", "ifce", "upsampling", "synthesis")
+KINDS = ("weight", "bias")
+
+DescriptorCoolChic = dict[str, dict[str, Any]]
+"""One value per module ("arm", "ifce", "upsampling", "synthesis") and kind ("weight", "bias")."""
+
+_REACH = 4  # rows and columns that contexts look at
+
+
+class CoolChicEncoderOutput(TypedDict):
+    """What :meth:`CoolChicEncoder.forward` returns.
+
+    ``raw_out`` is a Tensor of shape (1, C, H, W), not clamped; ``rate`` the bits of all latents, a
+    scalar; ``additional_data`` is empty unless asked for.
+    """
+
+    raw_out: Tensor
+    rate: Tensor
+    additional_data: dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class CoolChicEncoderParameter:
+    """Architecture of a :class:`CoolChicEncoder`.
+
+    Parameters
+    ----------
+    layers_synthesis : list of str
+        ``<output_dim>-<kernel_size>-<type>-<non_linearity>`` per layer.
+    linear_stabiliser_synth, linear_stabiliser_arm : bool
+        Whether synthesis and ARM have a linear side branch.
+    ups_k_size, ups_preconcat_k_size : int
+        Sizes of the upsampling filters (even, at least 4) and pre-concatenation filters (odd).
+    ifce_resolution : (int, int) or None
+        Lowest and highest log2 down-sampling of the grids with an IFCE; None for no IFCE.
+    output_feature_ifce : int
+        Number of IFCE features; ignored without IFCE.
+    spatial_context_arm : int
+        Number of spatial contexts.
+    n_hidden_layers_arm : int
+        0 for a linear ARM.
+    latent_resolution : (int, int)
+        Lowest and highest log2 down-sampling of the latents.
+    hyper_latent_resolution : (int, int) or None
+        The same for hyperlatents; None for no hyperlatents.
+    flag_common_randomness : bool
+        Append a pseudo-random field to the input of the synthesis.
+    img_size : (int, int)
+        Height and width.
+    encoder_gain : int
+        Factor of the latents before quantisation.
+    final_upsampling_type : {"nearest", "bilinear", "bicubic"}
+        Filter when the finest latent is smaller than the picture.
+    """
+
+    layers_synthesis: list[str]
+    linear_stabiliser_synth: bool = True
+    ups_k_size: int = 8
+    ups_preconcat_k_size: int = 7
+    ifce_resolution: tuple[int, int] | None = (0, 2)
+    output_feature_ifce: int = 6
+    spatial_context_arm: int = 14
+    linear_stabiliser_arm: bool = True
+    n_hidden_layers_arm: int = 2
+    latent_resolution: tuple[int, int] = (0, 6)
+    hyper_latent_resolution: tuple[int, int] | None = (4, 6)
+    flag_common_randomness: bool = False
+    img_size: tuple[int, int]
+    encoder_gain: int = 16
+    final_upsampling_type: Resize = "bicubic"
+
+    @classmethod
+    def from_header(
+        cls, header: CoolChicHeader, encoder_gain: int = 16
+    ) -> CoolChicEncoderParameter:
+        """Architecture of a stream."""
+        return cls(
+            layers_synthesis=[
+                f"{layer.out_ft}-{layer.k_size}-{layer.mode}-{layer.non_linearity}"
+                for layer in header.syn_layer
+            ],
+            linear_stabiliser_synth=bool(header.linear_stabiliser_synth),
+            ups_k_size=header.ups_k_size,
+            ups_preconcat_k_size=header.ups_preconcat_k_size,
+            ifce_resolution=header.ifce_resolution,
+            output_feature_ifce=header.output_feature_ifce,
+            spatial_context_arm=header.spatial_context_arm,
+            linear_stabiliser_arm=bool(header.linear_stabiliser_arm),
+            n_hidden_layers_arm=header.n_hidden_layers_arm,
+            latent_resolution=header.latent_resolution,
+            hyper_latent_resolution=header.hyperlatent_resolution,
+            flag_common_randomness=bool(header.flag_common_randomness),
+            img_size=header.img_size,
+            encoder_gain=encoder_gain,
+            final_upsampling_type=header.final_upsampling_type,
+        )
+
+    def to_header(
+        self, nn_q_step: Descriptor | None = None, nn_expgol_cnt: Descriptor | None = None
+    ) -> CoolChicHeader:
+        """Header of a stream of this architecture, without the sizes of its payloads."""
+        zeros = Descriptor(*[0] * 8)
+        return CoolChicHeader(
+            linear_stabiliser_synth=int(self.linear_stabiliser_synth),
+            n_layer_synthesis=len(self.layers_synthesis),
+            ups_k_size=self.ups_k_size,
+            ups_preconcat_k_size=self.ups_preconcat_k_size,
+            output_feature_ifce=0 if self.ifce_resolution is None else self.output_feature_ifce,
+            spatial_context_arm=self.spatial_context_arm,
+            linear_stabiliser_arm=int(self.linear_stabiliser_arm),
+            n_hidden_layers_arm=self.n_hidden_layers_arm,
+            img_size=self.img_size,
+            latent_resolution=self.latent_resolution,
+            flag_hyperlatent=int(self.hyper_latent_resolution is not None),
+            flag_common_randomness=int(self.flag_common_randomness),
+            final_upsampling_type=self.final_upsampling_type,
+            nn_q_step=nn_q_step or zeros,
+            nn_expgol_cnt=nn_expgol_cnt or zeros,
+            ifce_resolution=self.ifce_resolution,
+            hyperlatent_resolution=self.hyper_latent_resolution,
+            syn_layer=tuple(parse_layer(layer) for layer in self.layers_synthesis),
+        )
+
+
+class CoolChicEncoder(ParameterModule):
+    """Latents and networks of one picture.
+
+    Parameters
+    ----------
+    param : CoolChicEncoderParameter
+
+    Attributes
+    ----------
+    latent_grids : ParameterList
+        Real-valued latents, shape (h, w) each, finest first, hyperlatents included.
+    arm, ifce, upsampling, synthesis : Module
+        The networks; ``ifce`` is None without IFCE.
+    nn_q_step, nn_expgol_cnt : DescriptorCoolChic
+        Quantisation steps and exp-Golomb orders; None where a module is not quantised.
+    """
+
+    def __init__(self, param: CoolChicEncoderParameter) -> None:
+        super().__init__()
+        self.param = param
+        self.header = param.to_header()
+        self.grids: tuple[Grid, ...] = grid_list(self.header)
+        self.latent_grids = nn.ParameterList(
+            nn.Parameter(torch.empty(grid.height, grid.width)) for grid in self.grids
+        )
+        width = param.spatial_context_arm + self.header.output_feature_ifce
+        self.arm = Arm(width, param.n_hidden_layers_arm, param.linear_stabiliser_arm)
+        self.ifce = (
+            Ifce(ifce_inputs(self.header), self.header.output_feature_ifce)
+            if param.ifce_resolution is not None
+            else None
+        )
+        n_steps = param.latent_resolution[1]
+        self.upsampling = Upsampling(param.ups_k_size, param.ups_preconcat_k_size, n_steps, n_steps)
+        self.synthesis = Synthesis(
+            synthesis_inputs(self.header),
+            param.layers_synthesis,
+            param.linear_stabiliser_synth,
+            param.flag_common_randomness,
+        )
+        if param.flag_common_randomness:
+            noise = common_randomness(param.img_size, *param.latent_resolution)
+            self.register_buffer("noise", torch.from_numpy(noise)[None], persistent=False)
+        self.nn_q_step: DescriptorCoolChic = _descriptor(None)
+        self.nn_expgol_cnt: DescriptorCoolChic = _descriptor(None)
+        self.total_flops = 0
+        self.flops_str = ""
+        self.initialize_latent_grids()
+
+    def initialize_latent_grids(self) -> None:
+        """Set all latents to zero."""
+        with torch.no_grad():
+            for grid in self.latent_grids:
+                grid.zero_()
+
+    def reinitialize_parameters(self) -> None:
+        """Draw all parameters anew, in place, and forget quantisation."""
+        self.initialize_latent_grids()
+        for module in self.modules():
+            draw = getattr(module, "initialize_parameters", None)
+            if draw is not None and module is not self.synthesis.output_transform:
+                draw()
+        self.nn_q_step, self.nn_expgol_cnt = _descriptor(None), _descriptor(None)
+
+    def forward(
+        self,
+        quantizer_noise_type: NoiseType = "gaussian",
+        quantizer_type: QuantizerType = "softround",
+        soft_round_temperature: float | Tensor | None = 0.35,
+        noise_parameter: float | Tensor | None = 0.22,
+        AC_MAX_VAL: int = -1,  # noqa: N803 - the documented name
+        flag_additional_outputs: bool = False,
+        no_common_randomness: bool = False,
+        only_common_randomness: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> CoolChicEncoderOutput:
+        """Quantise the latents, measure their rate and synthesise the picture.
+
+        Parameters
+        ----------
+        quantizer_noise_type, quantizer_type : str
+            See :func:`numchic_trainer.quantise.quantise`. In evaluation mode the latents are
+            rounded whatever they say.
+        soft_round_temperature, noise_parameter : float
+            Parameters of soft rounding and of the noise.
+        AC_MAX_VAL : int
+            If not -1, clamp the quantised latents to [-AC_MAX_VAL, AC_MAX_VAL + 1].
+        flag_additional_outputs : bool
+            Fill ``additional_data`` with the quantised grids ("latents"), the bits of every latent
+            ("rate"), mu and scale per grid, and the dense latents.
+        no_common_randomness, only_common_randomness : bool
+            Replace the common randomness, or the latents, by zeros in the synthesis input.
+        generator : torch.Generator, optional
+            Source of the noise.
+
+        Returns
+        -------
+        CoolChicEncoderOutput
+        """
+        flat = torch.cat([grid.flatten() for grid in self.latent_grids]) * self.param.encoder_gain
+        quantised = quantise(
+            flat,
+            quantizer_type if self.training else "hardround",
+            quantizer_noise_type,
+            0.35 if soft_round_temperature is None else soft_round_temperature,
+            0.22 if noise_parameter is None else noise_parameter,
+            generator,
+        )
+        if AC_MAX_VAL != -1:
+            quantised = torch.clamp(quantised, -AC_MAX_VAL, AC_MAX_VAL + 1)
+        grids = self._split(quantised)
+        contexts = self.contexts(grids)
+        layers = self._arm_layers()
+        rate = arm_rate(contexts, quantised, *layers)
+        dense = self.dense(grids, no_common_randomness, only_common_randomness)
+        additional: dict[str, Any] = {}
+        if flag_additional_outputs:
+            bits, mu, scale = arm_bits(contexts, quantised, *layers)
+            additional = {
+                "latents": grids,
+                "rate": self._split(bits),
+                "mu": self._split(mu),
+                "scale": self._split(scale),
+                "dense": dense,
+            }
+        return {"raw_out": self.render(dense), "rate": rate, "additional_data": additional}
+
+    def latent_rate(self, grids: list[Tensor]) -> Tensor:
+        """Bits of quantised grids, a scalar."""
+        flat = torch.cat([grid.flatten() for grid in grids])
+        return arm_rate(self.contexts(grids), flat, *self._arm_layers())
+
+    def _split(self, flat: Tensor) -> list[Tensor]:
+        sizes = [grid.height * grid.width for grid in self.grids]
+        parts = torch.split(flat, sizes)
+        return [p.view(g.height, g.width) for p, g in zip(parts, self.grids, strict=True)]
+
+    def _arm_layers(self) -> tuple[Any, ...]:
+        hidden = [(layer.weight, layer.bias) for layer in self.arm.hidden]
+        output = (self.arm.output.weight, self.arm.output.bias)
+        stabiliser = self.arm.stabiliser
+        side = None if stabiliser is None else (stabiliser.weight, stabiliser.bias)
+        return hidden, output, side, self.arm.dim_arm == 2
+
+    def contexts(self, grids: list[Tensor]) -> Tensor:
+        """Contexts of all latents, channel first: shape (D, number of latents)."""
+        spatial = torch.cat([self._spatial(grid) for grid in grids], 1)
+        if self.ifce is None:
+            return spatial
+        features = torch.cat([f.flatten(1) for f in self.ifce(grids)], 1)
+        return torch.cat([spatial, features])
+
+    def _spatial(self, grid: Tensor) -> Tensor:
+        height, width = grid.shape
+        padded = nn.functional.pad(grid, (_REACH, _REACH, _REACH, 0))
+        rows = [
+            padded[_REACH + dy : _REACH + dy + height, _REACH + dx : _REACH + dx + width].flatten()
+            for dy, dx in NEIGHBOURS[: self.param.spatial_context_arm]
+        ]
+        return torch.stack(rows)
+
+    def dense(
+        self,
+        grids: list[Tensor],
+        no_common_randomness: bool = False,
+        only_common_randomness: bool = False,
+    ) -> Tensor:
+        """Input of the synthesis, shape (1, S, h, w), from quantised grids."""
+        latents = [
+            grid[None, None] for grid, kind in zip(grids, self.grids, strict=True) if not kind.hyper
+        ]
+        dense: Tensor = self.upsampling(latents)
+        if not self.param.flag_common_randomness:
+            return dense
+        noise = cast("Tensor", self.noise)
+        if no_common_randomness:
+            noise = torch.zeros_like(noise)
+        if only_common_randomness:
+            dense = torch.zeros_like(dense)
+        return torch.cat([dense, noise], 1)
+
+    def render(self, dense: Tensor) -> Tensor:
+        """Synthesis and final resize, shape (1, C, H, W)."""
+        raw: Tensor = self.synthesis(dense)
+        if tuple(raw.shape[-2:]) == tuple(self.param.img_size):
+            return raw
+        kind = self.param.final_upsampling_type
+        size = list(self.param.img_size)
+        if kind == "nearest":
+            return nn.functional.interpolate(raw, size, mode="nearest")
+        return nn.functional.interpolate(raw, size, mode=kind, align_corners=False)
+
+    def quantised_latents(self) -> list[Tensor]:
+        """Integer latents as they are written: rounded and clamped to [-64, 63]."""
+        with torch.no_grad():
+            return [
+                torch.clamp(torch.round(grid * self.param.encoder_gain), -64, 63)
+                for grid in self.latent_grids
+            ]
+
+    def network_parameters(
+        self, module: str, kind: Literal["weight", "bias"]
+    ) -> list[nn.Parameter]:
+        """Parameters of one module in stream order (coolchic-5, section 4.1)."""
+        layers: list[Any]
+        if module == "arm":
+            layers = [*self.arm.hidden, self.arm.output]
+            layers += [] if self.arm.stabiliser is None else [self.arm.stabiliser]
+        elif module == "ifce":
+            layers = [] if self.ifce is None else list(self.ifce.layers.values())
+        elif module == "upsampling":
+            layers = [*self.upsampling.x2, *self.upsampling.preconcat]
+        else:
+            layers = [self.synthesis.output_transform]
+            layers += [] if self.synthesis.stabiliser is None else [self.synthesis.stabiliser]
+            layers += list(self.synthesis.trunk)
+        return [getattr(layer, kind) for layer in layers]
+
+    def get_network_rate(self) -> tuple[DescriptorCoolChic, int]:
+        """Bits of the parameters of every module, and their sum; 0 where not quantised."""
+        rate = _descriptor(0)
+        for module in MODULES:
+            for kind in KINDS:
+                step = self.nn_q_step[module][kind]
+                order = self.nn_expgol_cnt[module][kind]
+                if step is None or order is None:
+                    continue
+                for p in self.network_parameters(module, kind):  # type: ignore[arg-type]
+                    integers = torch.round(p.detach() / step).to(torch.int64).flatten().tolist()
+                    rate[module][kind] += len(expgolomb.encode(integers, order))
+        total = 0
+        for module in MODULES:
+            total += sum(rate[module].values())
+        return rate, total
+
+    def get_network_quantization_step(self) -> DescriptorCoolChic:
+        """Quantisation step of every module and kind, None before quantisation."""
+        return self.nn_q_step
+
+    def get_network_expgol_count(self) -> DescriptorCoolChic:
+        """Exp-Golomb order of every module and kind, None before quantisation."""
+        return self.nn_expgol_cnt
+
+    def get_flops(self) -> None:
+        """Count multiply-accumulates; sets ``total_flops`` and ``flops_str``."""
+        self.total_flops = self._macs().total
+        self.flops_str = self.str_complexity()
+
+    def _macs(self) -> Macs:
+        return count_macs(self.header)
+
+    def get_total_mac_per_pixel(self) -> float:
+        """Multiply-accumulates per decoded pixel."""
+        height, width = self.param.img_size
+        return self._macs().total / (height * width)
+
+    def str_complexity(self) -> str:
+        """Table of multiply-accumulates and parameters per module."""
+        lines = [f"{'module':12s} {'MAC':>14s} {'parameters':>12s}"]
+        for module, macs in self._macs()._asdict().items():
+            count = sum(
+                p.numel()
+                for kind in KINDS
+                for p in self.network_parameters(module, kind)  # type: ignore[arg-type]
+            )
+            lines.append(f"{module:12s} {macs:14d} {count:12d}")
+        return "\n".join(lines)
+
+    def get_param(self) -> OrderedDict[str, Tensor]:
+        """Return a copy of all latents, weights and biases."""
+        return super().get_param()
+
+
+def _descriptor(value: Any) -> DescriptorCoolChic:
+    return {module: dict.fromkeys(KINDS, value) for module in MODULES}

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Inter-feature context in float, for training (coolchic-5, sections 5.3, 6.2, 6.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from numchic_trainer.arm import ArmLinear
+from numchic_trainer.module import ParameterModule
+
+
+def double(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Double a tensor (C, h, w) by repetition and keep the first rows and columns of ``size``."""
+    height, width = size
+    repeated = x.repeat_interleave(2, 1)[:, :height].repeat_interleave(2, 2)
+    return repeated[:, :, :width]
+
+
+class Ifce(ParameterModule):
+    """One linear layer per grid that has an IFCE.
+
+    Parameters
+    ----------
+    inputs : sequence of int
+        Number C_k of inputs of every grid, finest first, 0 for none.
+    output_feature_ifce : int
+        Number F of features.
+    """
+
+    def __init__(self, inputs: Sequence[int], output_feature_ifce: int) -> None:
+        super().__init__()
+        self.inputs = tuple(inputs)
+        self.n_features = output_feature_ifce
+        self.layers = nn.ModuleDict(
+            {str(k): ArmLinear(c, output_feature_ifce) for k, c in enumerate(inputs) if c}
+        )
+
+    def forward(self, grids: Sequence[Tensor]) -> list[Tensor]:
+        """Features of every grid from the coarser ones.
+
+        Parameters
+        ----------
+        grids : sequence of Tensor, shape (h, w)
+            All quantised grids, hyperlatents included, finest first.
+
+        Returns
+        -------
+        list of Tensor, shape (F, h, w)
+        """
+        features: list[Tensor] = []
+        stack: Tensor | None = None
+        for k in reversed(range(len(grids))):
+            size = (grids[k].shape[0], grids[k].shape[1])
+            features.append(self._features(k, stack, size, grids[k]))
+            own = grids[k][None]
+            if stack is None:
+                stack = own
+            else:
+                same = tuple(stack.shape[1:]) == size
+                stack = torch.cat([own, stack if same else double(stack, size)])
+        return features[::-1]
+
+    def _features(
+        self, k: int, stack: Tensor | None, size: tuple[int, int], like: Tensor
+    ) -> Tensor:
+        if not self.inputs[k]:
+            return like.new_zeros(self.n_features, *size)
+        layer = cast("ArmLinear", self.layers[str(k)])
+        if stack is None:  # the first grid sees one channel of zeros
+            return layer.bias[:, None, None].expand(self.n_features, *size)
+        flat = layer.weight @ stack.flatten(1) + layer.bias[:, None]
+        return double(flat.view(self.n_features, *stack.shape[1:]), size)

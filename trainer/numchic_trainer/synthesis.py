@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Synthesis in float, for training (coolchic-5, section 11.1; training, 2.6)."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from numchic_bitstream.headers import SynthesisLayer
+from numchic_trainer.module import ParameterModule
+
+_LAYER = re.compile(r"(\d+)-(\d+)-(linear|residual)-(none|relu)")
+
+
+def parse_layer(text: str) -> SynthesisLayer:
+    """Read ``<output_dim>-<kernel_size>-<type>-<non_linearity>``, e.g. ``48-1-linear-relu``.
+
+    Raises
+    ------
+    ValueError
+        The text is not of that form.
+    """
+    match = _LAYER.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a synthesis layer: {text!r}; an example is 48-1-linear-relu")
+    out_ft, k_size, mode, non_linearity = match.groups()
+    return SynthesisLayer(int(out_ft), int(k_size), mode, non_linearity)  # type: ignore[arg-type]
+
+
+class SynthesisConv2d(ParameterModule):
+    """Convolution with replicated borders, conv(x) or conv(x) + x.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int
+        Odd.
+    residual : bool
+        Add the input; needs as many outputs as inputs.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, residual: bool = False
+    ) -> None:
+        super().__init__()
+        if residual and in_channels != out_channels:
+            raise ValueError("a residual layer has as many outputs as inputs")
+        self.residual = residual
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        self.initialize_parameters()
+
+    def initialize_parameters(self) -> None:
+        """Zero biases; zero weights if residual, else uniform and the smaller the more outputs."""
+        with torch.no_grad():
+            self.bias.zero_()
+            if self.residual:
+                self.weight.zero_()
+            else:
+                limit = 1.0 / (self.weight[0].numel() ** 0.5 * self.weight.shape[0] ** 2)
+                self.weight.uniform_(-limit, limit)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to a tensor of shape (B, in_channels, H, W)."""
+        reach = self.weight.shape[-1] // 2
+        if reach:
+            y = F.conv2d(F.pad(x, (reach,) * 4, mode="replicate"), self.weight, self.bias)
+        else:
+            # A matrix product is several times quicker than a 1 x 1 convolution on a CPU.
+            flat = torch.matmul(self.weight[:, :, 0, 0], x.flatten(2)) + self.bias[:, None]
+            y = flat.view(*flat.shape[:2], *x.shape[2:])
+        return y + x if self.residual else y
+
+
+class Synthesis(ParameterModule):
+    """Turns dense latents into the picture.
+
+    Parameters
+    ----------
+    input_ft : int
+        Number of input channels, common randomness included.
+    layers : list of str
+        ``<output_dim>-<kernel_size>-<type>-<non_linearity>`` per layer.
+    flag_linear_stabiliser : bool
+        Add a linear function of the latents to the output of the trunk.
+    flag_common_randomness : bool
+        The second half of the input is common randomness, which the stabiliser does not see.
+
+    Attributes
+    ----------
+    output_transform : SynthesisConv2d
+        1 x 1 filter after everything else, the identity unless set; not trained.
+    """
+
+    def __init__(
+        self,
+        input_ft: int,
+        layers: list[str],
+        flag_linear_stabiliser: bool = True,
+        flag_common_randomness: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layer_forms = tuple(parse_layer(layer) for layer in layers)
+        self.n_latents = input_ft // 2 if flag_common_randomness else input_ft
+        trunk, n_inputs = [], input_ft
+        for form in self.layer_forms:
+            residual = form.mode == "residual"
+            trunk.append(SynthesisConv2d(n_inputs, form.out_ft, form.k_size, residual))
+            n_inputs = form.out_ft
+        self.trunk = nn.ModuleList(trunk)
+        self.stabiliser = (
+            SynthesisConv2d(self.n_latents, n_inputs, 1) if flag_linear_stabiliser else None
+        )
+        self.output_transform = SynthesisConv2d(n_inputs, n_inputs, 1)
+        with torch.no_grad():
+            self.output_transform.weight.copy_(torch.eye(n_inputs)[:, :, None, None])
+        self.output_transform.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the synthesis on a tensor of shape (B, input_ft, H, W)."""
+        y = x
+        for layer, form in zip(self.trunk, self.layer_forms, strict=True):
+            y = layer(y)
+            if form.non_linearity == "relu":
+                y = torch.relu(y)
+        if self.stabiliser is not None:
+            y = y + self.stabiliser(x[:, : self.n_latents])
+        transformed: Tensor = self.output_transform(y)
+        return transformed
+
+    def get_param(self, which: Literal["weight", "bias"] | None = None) -> OrderedDict[str, Tensor]:
+        """Return a copy of the weights, the biases or (None) both."""
+        params = super().get_param()
+        if which is None:
+            return params
+        return OrderedDict((k, v) for k, v in params.items() if k.rsplit(".", 1)[-1] == which)
