@@ -408,12 +408,12 @@ class CoolChicEncoder(ParameterModule):
         """Table of multiply-accumulates and parameters per module."""
         lines = [f"{'module':12s} {'MAC':>14s} {'parameters':>12s}"]
         for module, macs in self._macs()._asdict().items():
-            count = sum(
+            sizes: list[int] = [
                 p.numel()
                 for kind in KINDS
                 for p in self.network_parameters(module, kind)  # type: ignore[arg-type]
-            )
-            lines.append(f"{module:12s} {macs:14d} {count:12d}")
+            ]
+            lines.append(f"{module:12s} {macs:14d} {sum(sizes):12d}")
         return "\n".join(lines)
 
     def get_param(self) -> OrderedDict[str, Tensor]:
