@@ -30,15 +30,15 @@ def estimate_memory(stream: Stream, threads: int = 1) -> int:
         Number of threads that render at the same time; more than there are bands do not count.
     """
     frames = [
-        max(_coolchic(part.header, threads) for part in frame.parts) + _samples(frame.header, part)
+        max(_coolchic(part.header, threads) for part in frame.parts)
+        + _samples(frame.header, stream.img_size)
         for frame in stream.frames
-        for part in [frame.residue.header]
     ]
     return _TABLES + max(frames)
 
 
-def _samples(frame: FrameHeader, header: CoolChicHeader) -> int:
-    height, width = header.img_size
+def _samples(frame: FrameHeader, img_size: tuple[int, int]) -> int:
+    height, width = img_size
     return 3 * height * width * (1 if frame.bitdepth == 8 else 2)
 
 
