@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 import numchic
 from numchic_bitstream import expgolomb
-from numchic_trainer.config import TrainConfig
+from numchic_trainer.config import TrainConfig, architecture
 from numchic_trainer.encode import encode
-from numchic_trainer.stepsearch import best_order
+from numchic_trainer.rdoq import code_length, optimise_integers
+from numchic_trainer.stepsearch import best_order, quantise_networks
+from numchic_trainer.train import Target, evaluate, train
+from numchic_trainer.write import write_model
 
 
 def picture(height: int, width: int, maximum: int = 255) -> NDArray[Any]:
@@ -90,6 +93,28 @@ def test_best_order_is_the_shortest_exact_code() -> None:
         integers = random.integers(-magnitude, magnitude + 1, 200)
         lengths = [len(expgolomb.encode(integers.tolist(), order)) for order in range(13)]
         assert best_order(integers) == (int(np.argmin(lengths)), min(lengths))
+
+
+def test_code_length_is_that_of_the_code() -> None:
+    for order in (0, 1, 5, 12):
+        for q in (0, 1, -1, 2, 7, -8, 300, -40000):
+            assert code_length(q, order) == len(expgolomb.encode([q], order))
+
+
+def test_quantisation_and_its_optimisation_lower_the_loss_they_report() -> None:
+    samples = torch.from_numpy(picture(16, 24) / 255).float().permute(2, 0, 1)[None].contiguous()
+    target = Target(samples, 1e-3)
+    config = TrainConfig(preset="lop", iterations=60)
+    model = train(architecture("lop", (16, 24), 1e-3), target, config)
+    before = quantise_networks(model, target)
+    assert model.get_network_rate()[1] > 0
+    after = optimise_integers(model, target)
+    assert after < before
+    coolchic = write_model(model)
+    assert 8 * len(coolchic.nn_payload) - coolchic.header.nn_n_bit_pad == sum(
+        sum(kinds.values()) for kinds in model.get_network_rate()[0].values()
+    )
+    assert abs(evaluate(model, target) + 1e-3 * model.get_network_rate()[1] / 384 - after) < 1e-6
 
 
 def test_training_leaves_the_global_generator_alone() -> None:

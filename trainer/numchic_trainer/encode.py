@@ -15,6 +15,7 @@ from numchic.latents import decode_latents
 from numchic_bitstream import Frame, FrameHeader, Stream, UsageError, VideoHeader, write_stream
 from numchic_bitstream.parameters import read_parameters
 from numchic_trainer.config import TrainConfig, architecture
+from numchic_trainer.rdoq import optimise_integers
 from numchic_trainer.stepsearch import quantise_networks
 from numchic_trainer.train import Progress, Target, train
 from numchic_trainer.write import write_model
@@ -90,6 +91,8 @@ def encode(
     clock.append(time.process_time())
     quantise_networks(model, target)
     clock.append(time.process_time())
+    optimise_integers(model, target, config.seed)
+    clock.append(time.process_time())
     coolchic = write_model(model)
     frame = Frame(FrameHeader(bitdepth=bitdepth), coolchic)
     stream = write_stream(Stream(VideoHeader(), (frame,)))
@@ -103,6 +106,8 @@ def encode(
     mse = float(np.mean(error**2))
     clock.append(time.process_time())
     bpp = 8 * len(stream) / (image.shape[0] * image.shape[1])
-    seconds = dict(zip(("train", "quantise", "write"), np.diff(clock).tolist(), strict=True))
+    seconds = dict(
+        zip(("train", "quantise", "rdoq", "write"), np.diff(clock).tolist(), strict=True)
+    )
     psnr = float(-10 * np.log10(max(mse, 1e-12)))
     return EncodeResult(stream, psnr, mse, bpp, mse + config.lmbda * bpp, seconds)

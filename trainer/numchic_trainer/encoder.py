@@ -275,10 +275,11 @@ class CoolChicEncoder(ParameterModule):
             }
         return {"raw_out": self.render(dense), "rate": rate, "additional_data": additional}
 
-    def latent_rate(self, grids: list[Tensor]) -> Tensor:
-        """Bits of quantised grids, a scalar."""
+    def latent_rate(self, grids: list[Tensor], contexts: Tensor | None = None) -> Tensor:
+        """Bits of quantised grids, a scalar; ``contexts`` are computed unless given."""
         flat = torch.cat([grid.flatten() for grid in grids])
-        return arm_rate(self.contexts(grids), flat, *self._arm_layers())
+        contexts = self.contexts(grids) if contexts is None else contexts
+        return arm_rate(contexts, flat, *self._arm_layers())
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         sizes = [grid.height * grid.width for grid in self.grids]

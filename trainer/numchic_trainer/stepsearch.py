@@ -21,7 +21,7 @@ from numchic_trainer.encoder import KINDS, CoolChicEncoder
 from numchic_trainer.train import Target
 
 _MAX_INTEGER = 65535
-_ORDER = ("arm", "ifce", "synthesis", "upsampling")
+SEARCH_ORDER = ("arm", "ifce", "synthesis", "upsampling")
 
 
 def best_order(integers: NDArray[np.int64]) -> tuple[int, int]:
@@ -41,8 +41,12 @@ def best_order(integers: NDArray[np.int64]) -> tuple[int, int]:
     return order, bits[order]
 
 
-class _Losses:
-    """The two halves of the loss, with what the other half depends on kept."""
+class HalfLosses:
+    """The two halves of the loss of a model whose latents are fixed.
+
+    What a module is fed does not change while that module is worked on, so the functions that
+    :meth:`half` gives compute it once.
+    """
 
     def __init__(self, model: CoolChicEncoder, target: Target) -> None:
         self.model = model
@@ -55,12 +59,27 @@ class _Losses:
 
     def picture(self) -> float:
         """Distortion of the rounded picture."""
-        raw = self.model.render(self.model.dense(self.grids))
-        return float(self.target.distortion(raw, rounded=True))
+        return self._distortion(self.model.dense(self.grids))
+
+    def _distortion(self, dense: Tensor) -> float:
+        return float(self.target.distortion(self.model.render(dense), rounded=True))
 
     def half(self, module: str) -> Callable[[], float]:
-        """The half that a module changes."""
-        return self.rate if module in {"arm", "ifce"} else self.picture
+        """Function for the half that a module changes, the other modules being fixed."""
+        if module == "arm":
+            contexts, weight = self.model.contexts(self.grids), self.target.rate_weight()
+            return lambda: weight * float(self.model.latent_rate(self.grids, contexts))
+        if module == "ifce":
+            return self.rate
+        if module == "synthesis":
+            dense = self.model.dense(self.grids)
+            return lambda: self._distortion(dense)
+        return self.picture
+
+    def total(self) -> float:
+        """Whole loss, with the bits of the networks quantised so far."""
+        bits = self.model.get_network_rate()[1]
+        return self.rate() + self.picture() + self.target.rate_weight() * bits
 
 
 def quantise_networks(model: CoolChicEncoder, target: Target) -> float:
@@ -73,15 +92,15 @@ def quantise_networks(model: CoolChicEncoder, target: Target) -> float:
     """
     model.eval()
     with torch.no_grad():
-        losses = _Losses(model, target)
+        losses = HalfLosses(model, target)
         weight = target.rate_weight()
-        for module in _ORDER:
+        for module in SEARCH_ORDER:
             if module == "ifce" and model.ifce is None:
                 continue
+            loss = losses.half(module)
             for kind in KINDS:
-                _search(model, module, kind, losses.half(module), weight)
-        bits = model.get_network_rate()[1]
-        return losses.rate() + losses.picture() + weight * bits
+                _search(model, module, kind, loss, weight)
+        return losses.total()
 
 
 def _search(
