@@ -112,7 +112,9 @@ def main() -> None:
 @click.argument("input_name", metavar="IN")
 @click.argument("output_name", metavar="OUT")
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Instead of OUT's extension.")
-@click.option("--threads", type=click.IntRange(min=1), help="Default: all processors.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Default: one per processor, at most 4."
+)
 @_limit_options
 def decode_command(
     input_name: str,
@@ -136,13 +138,13 @@ def decode_command(
         if kind is None:
             kind = "ppm" if picture.data_type == "rgb" else "yuv"
         contents = encode_image(picture, kind)
-        if output_name == "-" and sys.stdout is None:
+        if output_name != "-":
+            write_file(Path(output_name), contents)
+        elif sys.stdout is None:
             raise UsageError("standard output is closed", "output")
-        if output_name == "-":
+        else:
             sys.stdout.buffer.write(contents)
             sys.stdout.buffer.flush()
-        else:
-            write_file(Path(output_name), contents)
 
 
 def _is_terminal() -> bool:

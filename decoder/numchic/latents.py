@@ -29,7 +29,7 @@ from numchic.context import (
 from numchic.ifce import FeatureMap, feature_map
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.errors import CorruptError, UsageError
-from numchic_bitstream.grids import Grid, grid_list
+from numchic_bitstream.grids import Grid, arm_width, grid_list
 from numchic_bitstream.headers import CoolChicHeader
 from numchic_bitstream.laplace import MAX_SYMBOL, MIN_SYMBOL, decay_table, scale_table
 from numchic_bitstream.parameters import Parameters
@@ -90,12 +90,12 @@ class Coder(NamedTuple):
 
 def _workspace(header: CoolChicHeader, grid: Grid) -> Workspace:
     lanes = -(-max_batch(grid.height, grid.width) // _LANES) * _LANES
-    width = -(-(header.spatial_context_arm + header.output_feature_ifce) // 4) * 4
+    width = -(-arm_width(header) // 4) * 4
     indices = np.empty((4, lanes), np.int64)
     return Workspace(
         new_history(grid.height, lanes),
         np.zeros((width, lanes)),
-        np.empty((2, max(width, 4), lanes)),
+        np.empty((2, width, lanes)),
         indices[0],
         indices[1],
         indices[2],
@@ -151,8 +151,8 @@ def decode_times(
             done = decode_symbols(
                 coder.words,
                 coder.state,
-                work.mu_index,
-                work.scale_index,
+                mu_index,
+                scale_index,
                 coder.scales,
                 coder.decay,
                 n,

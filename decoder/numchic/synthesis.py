@@ -110,34 +110,17 @@ class Synthesiser:
         # Taps in the order of summation: output, then row, column, input channel.
         self._weights = np.concatenate([s.weight.transpose(0, 2, 3, 1).ravel() for s in stages])
         self._biases = np.concatenate([s.bias for s in stages])
+        self._margins = [0] * (len(stages) + 1)
+        for stage in stages:
+            self._margins[stage.source] = max(self._margins[stage.source], stage.reach)
+        self._channels = [self.n_inputs, *(stage.bias.size for stage in stages)]
+        self._table = self._stage_table()
 
-    @property
-    def reach(self) -> int:
-        """Input rows needed above and below the output rows."""
-        return self._ahead[0]
-
-    def band(self, height: int, width: int, first: int, n_rows: int) -> Band:
-        """Prepare the computation of output rows first .. first + n_rows - 1."""
-        last = min(height, first + n_rows + self.reach)
-        input_first = max(0, first - self.reach)
-        n_buffers = len(self._stages) + 1
-        margins, channels = [0] * n_buffers, [self.n_inputs]
-        for stage in self._stages:
-            margins[stage.source] = max(margins[stage.source], stage.reach)
-            channels.append(stage.bias.size)
-        buffers, start = [], 0
-        for i, (margin, n_channels) in enumerate(zip(margins, channels, strict=True)):
-            rows, origin = 2 * margin + 1, 0
-            if i == 0:
-                rows, origin = last - input_first, input_first
-            elif i == n_buffers - 1:
-                rows, origin = n_rows, first
-            buffers.append(_BufferRow(start, rows, width + 2 * margin, margin, origin))
-            start += n_channels * rows * (width + 2 * margin)
-        stages, weight_start, bias_start = [], 0, 0
+    def _stage_table(self) -> I64:
+        rows, weight_start, bias_start = [], 0, 0
         for i, stage in enumerate(self._stages):
             n_outputs, n_inputs, k_size, _ = stage.weight.shape
-            stages.append(
+            rows.append(
                 _StageRow(
                     stage.source,
                     stage.residual,
@@ -152,13 +135,32 @@ class Synthesiser:
             )
             weight_start += stage.weight.size
             bias_start += stage.bias.size
+        return np.array(rows, np.int64)
+
+    @property
+    def reach(self) -> int:
+        """Input rows needed above and below the output rows."""
+        return self._ahead[0]
+
+    def band(self, height: int, width: int, first: int, n_rows: int) -> Band:
+        """Prepare the computation of output rows first .. first + n_rows - 1."""
+        last = min(height, first + n_rows + self.reach)
+        input_first = max(0, first - self.reach)
+        buffers, start = [], 0
+        for i, (margin, n_channels) in enumerate(zip(self._margins, self._channels, strict=True)):
+            rows, origin = 2 * margin + 1, 0
+            if i == 0:
+                rows, origin = last - input_first, input_first
+            elif i == len(self._channels) - 1:
+                rows, origin = n_rows, first
+            buffers.append(_BufferRow(start, rows, width + 2 * margin, margin, origin))
+            start += n_channels * rows * (width + 2 * margin)
         return Band(
             self,
             height,
             width,
             first,
             n_rows,
-            np.array(stages, np.int64),
             np.array(buffers, np.int64),
             np.empty(start, np.float32),
         )
@@ -167,7 +169,7 @@ class Synthesiser:
         """Compute a band whose input has been filled in."""
         run_stages(
             band.memory,
-            band.stages,
+            self._table,
             band.buffers,
             self._weights,
             self._biases,
@@ -187,7 +189,6 @@ class Band:
     width: int
     first: int
     n_rows: int
-    stages: I64
     buffers: I64
     memory: F32
 
@@ -215,7 +216,7 @@ class Band:
     @property
     def output(self) -> F32:
         """float32[O, n_rows, width], the result."""
-        return self._view(len(self.stages), self.synthesiser.n_outputs)
+        return self._view(len(self.buffers) - 1, self.synthesiser.n_outputs)
 
 
 def synthesise(header: CoolChicHeader, parameters: SynthesisParameters, dense: F32) -> F32:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
@@ -416,10 +415,6 @@ class CoolChicEncoder(ParameterModule):
             ]
             lines.append(f"{module:12s} {macs:14d} {sum(sizes):12d}")
         return "\n".join(lines)
-
-    def get_param(self) -> OrderedDict[str, Tensor]:
-        """Return a copy of all latents, weights and biases."""
-        return super().get_param()
 
 
 def _descriptor(value: Any) -> DescriptorCoolChic:
