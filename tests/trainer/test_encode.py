@@ -14,9 +14,9 @@ import numchic
 from numchic_bitstream import expgolomb
 from numchic_trainer.config import TrainConfig, architecture
 from numchic_trainer.encode import encode
-from numchic_trainer.rdoq import code_length, optimise_integers
-from numchic_trainer.stepsearch import best_order, quantise_networks
-from numchic_trainer.train import Target, evaluate, train
+from numchic_trainer.networks.rdoq import code_length, optimise_integers
+from numchic_trainer.networks.stepsearch import best_order, quantise_networks
+from numchic_trainer.training.train import Target, evaluate, train
 from numchic_trainer.write import write_model
 
 

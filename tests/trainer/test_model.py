@@ -21,7 +21,7 @@ from numchic_trainer import (
     UpsamplingSeparableSymmetricConvTranspose2d,
 )
 from numchic_trainer.config import architecture
-from numchic_trainer.rate import arm_bits
+from numchic_trainer.model.rate import arm_bits
 
 
 def small_encoder(**changes: object) -> CoolChicEncoder:

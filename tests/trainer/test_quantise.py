@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from numchic_trainer.quantise import quantise, sample_noise, soft_round
-from numchic_trainer.schedule import (
+from numchic_trainer.model.quantise import quantise, sample_noise, soft_round
+from numchic_trainer.training.schedule import (
     cosine_learning_rate,
     encoder_gain,
     linear,

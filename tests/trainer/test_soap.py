@@ -16,7 +16,7 @@ pytest.importorskip("torch", reason="the trainer needs torch")
 import torch
 from torch import Tensor
 
-from numchic_trainer.soap import Soap
+from numchic_trainer.training.soap import Soap
 
 Array = NDArray[np.float64]
 

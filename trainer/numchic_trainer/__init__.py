@@ -8,16 +8,16 @@ except ModuleNotFoundError as _error:
         "the trainer needs torch: pip install 'numchic[trainer]'", name="torch"
     ) from _error
 
-from numchic_trainer.arm import Arm, ArmLinear
-from numchic_trainer.encoder import (
+from numchic_trainer.model.arm import Arm, ArmLinear
+from numchic_trainer.model.encoder import (
     CoolChicEncoder,
     CoolChicEncoderOutput,
     CoolChicEncoderParameter,
     DescriptorCoolChic,
 )
-from numchic_trainer.ifce import Ifce
-from numchic_trainer.synthesis import Synthesis, SynthesisConv2d
-from numchic_trainer.upsampling import (
+from numchic_trainer.model.ifce import Ifce
+from numchic_trainer.model.synthesis import Synthesis, SynthesisConv2d
+from numchic_trainer.model.upsampling import (
     Upsampling,
     UpsamplingSeparableSymmetricConv2d,
     UpsamplingSeparableSymmetricConvTranspose2d,

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from numchic_trainer.encoder import CoolChicEncoderParameter
-from numchic_trainer.schedule import encoder_gain
+from numchic_trainer.model.encoder import CoolChicEncoderParameter
+from numchic_trainer.training.schedule import encoder_gain
 
 Preset = Literal["lop", "mop", "hop", "vhop"]
 

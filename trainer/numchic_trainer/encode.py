@@ -15,9 +15,9 @@ from numchic.latents import decode_latents
 from numchic_bitstream import Frame, FrameHeader, Stream, UsageError, VideoHeader, write_stream
 from numchic_bitstream.parameters import read_parameters
 from numchic_trainer.config import TrainConfig, architecture
-from numchic_trainer.rdoq import optimise_integers
-from numchic_trainer.stepsearch import quantise_networks
-from numchic_trainer.train import Progress, Target, train
+from numchic_trainer.networks.rdoq import optimise_integers
+from numchic_trainer.networks.stepsearch import quantise_networks
+from numchic_trainer.training.train import Progress, Target, train
 from numchic_trainer.write import write_model
 
 

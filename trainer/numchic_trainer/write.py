@@ -18,7 +18,7 @@ from numchic_bitstream.parameters import (
     write_parameters,
     zero_parameters,
 )
-from numchic_trainer.encoder import KINDS, MODULES, CoolChicEncoder, CoolChicEncoderParameter
+from numchic_trainer.model.encoder import KINDS, MODULES, CoolChicEncoder, CoolChicEncoderParameter
 
 
 def load_model(coolchic: CoolChic, encoder_gain: int = 16) -> CoolChicEncoder:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from numchic_trainer.module import ParameterModule
+from numchic_trainer.model.module import ParameterModule
 
 # First halves of the initial kernels; both signs flipped, harmless since applied twice.
 _BICUBIC = (0.0351562, 0.1054687, -0.2617187, -0.8789063)

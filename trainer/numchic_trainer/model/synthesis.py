@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from numchic_bitstream.headers import SynthesisLayer
-from numchic_trainer.module import ParameterModule
+from numchic_trainer.model.module import ParameterModule
 
 _LAYER = re.compile(r"(\d+)-(\d+)-(linear|residual)-(none|relu)")
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from numchic_bitstream.headers import MAX_EXPGOL_CNT, MAX_Q_STEP
-from numchic_trainer.encoder import KINDS, CoolChicEncoder
-from numchic_trainer.train import Target
+from numchic_trainer.model.encoder import KINDS, CoolChicEncoder
+from numchic_trainer.training.train import Target
 
 _MAX_INTEGER = 65535
 SEARCH_ORDER = ("arm", "ifce", "synthesis", "upsampling")

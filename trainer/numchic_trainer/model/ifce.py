@@ -9,8 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from numchic_trainer.arm import ArmLinear
-from numchic_trainer.module import ParameterModule
+from numchic_trainer.model.arm import ArmLinear
+from numchic_trainer.model.module import ParameterModule
 
 
 def double(x: Tensor, size: tuple[int, int]) -> Tensor:

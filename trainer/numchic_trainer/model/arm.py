@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from numchic_trainer.module import ParameterModule
+from numchic_trainer.model.module import ParameterModule
 
 _SCALE_OFFSET = 4.0
 _MAX_LOG_SCALE = 5.0

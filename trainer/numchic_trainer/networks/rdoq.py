@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from numchic_trainer.encoder import KINDS, CoolChicEncoder
-from numchic_trainer.stepsearch import SEARCH_ORDER, HalfLosses
-from numchic_trainer.train import Target
+from numchic_trainer.model.encoder import KINDS, CoolChicEncoder
+from numchic_trainer.networks.stepsearch import SEARCH_ORDER, HalfLosses
+from numchic_trainer.training.train import Target
 
 _MAX_SHIFT = 15
 
@@ -38,7 +38,7 @@ def optimise_integers(model: CoolChicEncoder, target: Target, seed: int = 0) -> 
     Parameters
     ----------
     model : CoolChicEncoder
-        After :func:`numchic_trainer.stepsearch.quantise_networks`.
+        After :func:`numchic_trainer.networks.stepsearch.quantise_networks`.
     target : Target
     seed : int
         Of the order of visits.

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from numchic_trainer.config import TrainConfig
-from numchic_trainer.encoder import CoolChicEncoder, CoolChicEncoderParameter
-from numchic_trainer.schedule import cosine_learning_rate, linear, warm_up_noise
-from numchic_trainer.soap import Soap
+from numchic_trainer.model.encoder import CoolChicEncoder, CoolChicEncoderParameter
+from numchic_trainer.training.schedule import cosine_learning_rate, linear, warm_up_noise
+from numchic_trainer.training.soap import Soap
 
 Progress = Callable[[str, int, int, float], None]
 """Called with phase, iterations done, iterations in all, and the loss of the last evaluation."""

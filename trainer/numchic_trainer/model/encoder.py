@@ -15,13 +15,13 @@ from numchic_bitstream import expgolomb
 from numchic_bitstream.complexity import Macs, count_macs
 from numchic_bitstream.grids import Grid, grid_list, ifce_inputs, synthesis_inputs
 from numchic_bitstream.headers import CoolChicHeader, Descriptor, Resize
-from numchic_trainer.arm import Arm
-from numchic_trainer.ifce import Ifce
-from numchic_trainer.module import ParameterModule
-from numchic_trainer.quantise import NoiseType, QuantizerType, quantise
-from numchic_trainer.rate import arm_bits, arm_rate
-from numchic_trainer.synthesis import Synthesis, parse_layer
-from numchic_trainer.upsampling import Upsampling
+from numchic_trainer.model.arm import Arm
+from numchic_trainer.model.ifce import Ifce
+from numchic_trainer.model.module import ParameterModule
+from numchic_trainer.model.quantise import NoiseType, QuantizerType, quantise
+from numchic_trainer.model.rate import arm_bits, arm_rate
+from numchic_trainer.model.synthesis import Synthesis, parse_layer
+from numchic_trainer.model.upsampling import Upsampling
 
 MODULES = ("arm", "ifce", "upsampling", "synthesis")
 KINDS = ("weight", "bias")
@@ -228,7 +228,7 @@ class CoolChicEncoder(ParameterModule):
         Parameters
         ----------
         quantizer_noise_type, quantizer_type : str
-            See :func:`numchic_trainer.quantise.quantise`. In evaluation mode the latents are
+            See :func:`numchic_trainer.model.quantise.quantise`. In evaluation mode the latents are
             rounded whatever they say.
         soft_round_temperature, noise_parameter : float
             Parameters of soft rounding and of the noise.
