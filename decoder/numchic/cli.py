@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,13 @@ from numchic.images import FORMATS, encode_image, format_of, write_file
 from numchic.info import PartInfo, StreamInfo
 from numchic.progress import Progress
 from numchic_bitstream.dump import dump
-from numchic_bitstream.errors import LimitError, NumchicError, UnsupportedError, UsageError
+from numchic_bitstream.errors import (
+    LimitError,
+    NumchicError,
+    StreamError,
+    UnsupportedError,
+    UsageError,
+)
 from numchic_bitstream.limits import Limits
 
 _LIMIT_OPTIONS = {
@@ -34,11 +41,12 @@ _LIMIT_OPTIONS = {
     "macs": "--max-macs",
     "pixels": "--max-pixels",
 }
+_ENTRY_POINTS = "numchic.commands"
 _PATIENCE = 0.7  # seconds before a progress bar appears
 
 
 @contextmanager
-def _exit_status() -> Iterator[None]:
+def exit_status() -> Iterator[None]:
     """Turn errors into a line on standard error and an exit status."""
     try:
         yield
@@ -50,8 +58,11 @@ def _exit_status() -> Iterator[None]:
         option = _LIMIT_OPTIONS.get(error.field or "")
         status, message = 4, str(error) + (f"; see {option}" if option else "")
     except NumchicError as error:
-        hint = "; is this a Cool-chic 5.0 stream?" if (error.offset or 0) < 8 else ""
+        early = isinstance(error, StreamError) and (error.offset or 0) < 8
+        hint = "; is this a Cool-chic 5.0 stream?" if early else ""
         status, message = 1, str(error) + hint
+    except ModuleNotFoundError as error:
+        status, message = 2, str(error)
     except MemoryError:
         status, message = 4, "out of memory"
     except KeyboardInterrupt:
@@ -102,10 +113,27 @@ def run() -> None:
     main()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands of this module, and those that other packages add as entry points."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        added = {point.name for point in entry_points(group=_ENTRY_POINTS)}
+        return sorted(added.union(super().list_commands(ctx)))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for point in entry_points(group=_ENTRY_POINTS, name=cmd_name):
+            command: click.Command = point.load()
+            return command
+        return None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="numchic")
 def main() -> None:
-    """Decode and inspect Cool-chic 5.0 pictures."""
+    """Encode, decode and inspect Cool-chic 5.0 pictures."""
 
 
 @main.command("decode")
@@ -129,7 +157,7 @@ def decode_command(
     "-" is standard input or output; for the latter the format is PPM or YUV unless --format says
     otherwise.
     """
-    with _exit_status():
+    with exit_status():
         if kind is None and output_name != "-":
             kind = format_of(output_name)
         data = read_source(_open_input(input_name), limits)
@@ -180,7 +208,7 @@ def _progress_bar() -> Iterator[Progress | None]:
 @_limit_options
 def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
     """Describe the stream IN without decoding it."""
-    with _exit_status():
+    with exit_status():
         info = read_info(_open_input(input_name), limits=limits)
         if as_json:
             click.echo(json.dumps(info.to_dict(), indent=2))
@@ -247,7 +275,7 @@ def dump_command(input_name: str, limits: Limits) -> None:
 
     A malformed stream is listed up to its first bad header.
     """
-    with _exit_status():
+    with exit_status():
         for line in dump(read_source(_open_input(input_name), limits), limits):
             click.echo(line)
 

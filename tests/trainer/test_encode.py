@@ -8,32 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 import numchic
-from numchic_bitstream import expgolomb
-from numchic_trainer.config import TrainConfig, architecture
-from numchic_trainer.encode import encode
-from numchic_trainer.networks.rdoq import code_length, optimise_integers
-from numchic_trainer.networks.stepsearch import best_order, quantise_networks
-from numchic_trainer.training.train import Target, evaluate, train
-from numchic_trainer.write import write_model
+from numchic_bitstream import read_stream
+from numchic_trainer import EncodeResult, Event, TrainConfig, encode
+from pictures import picture, yuv_picture
 
 
-def picture(height: int, width: int, maximum: int = 255) -> NDArray[Any]:
-    y, x = np.mgrid[:height, :width]
-    channels = [x / max(width - 1, 1), y / max(height - 1, 1), (x + y) % 7 / 7]
-    dtype = np.uint8 if maximum == 255 else np.uint16
-    samples: NDArray[Any] = np.rint(maximum * np.stack(channels, -1)).astype(dtype)
-    return samples
+def header_of(result: EncodeResult) -> Any:
+    return read_stream(result.stream).frames[0].residue.header
 
 
 @pytest.mark.parametrize("preset", ["lop", "mop", "hop", "vhop"])
 def test_every_preset_gives_a_stream_that_decodes(preset: Any) -> None:
-    config = TrainConfig(preset=preset, iterations=60)
-    result = encode(picture(17, 23), config)
+    result = encode(picture(17, 23), TrainConfig(preset=preset, iterations=60))
     decoded = numchic.decode(result.stream)
     error = np.mean(((decoded.to_rgb() - picture(17, 23).astype(float)) / 255) ** 2)
+    assert result.preset == preset
     assert result.mse == pytest.approx(error)
     assert result.bits_per_pixel == 8 * len(result.stream) / (17 * 23)
     assert result.loss == pytest.approx(result.mse + 1e-3 * result.bits_per_pixel)
@@ -42,13 +33,88 @@ def test_every_preset_gives_a_stream_that_decodes(preset: Any) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (3, 2)])
 def test_tiny_pictures(height: int, width: int) -> None:
-    result = encode(picture(height, width), TrainConfig(preset="lop", iterations=20))
+    result = encode(picture(height, width), TrainConfig(iterations=20))
     assert numchic.decode(result.stream).to_rgb().shape == (height, width, 3)
 
 
 def test_deep_samples() -> None:
-    result = encode(picture(9, 9, 1023), TrainConfig(preset="lop", iterations=20), bitdepth=10)
+    result = encode(picture(9, 9, 1023), TrainConfig(iterations=20), bitdepth=10)
     assert numchic.decode(result.stream).bitdepth == 10
+
+
+@pytest.mark.parametrize("data_type", ["yuv420", "yuv444"])
+@pytest.mark.parametrize(("height", "width", "bitdepth"), [(19, 22, 8), (2, 2, 8), (6, 5, 10)])
+def test_yuv(data_type: Any, height: int, width: int, bitdepth: int) -> None:
+    source = yuv_picture(height, width, data_type, bitdepth)
+    result = encode(source, TrainConfig(preset="lop", iterations=100, lmbda=1e-4))
+    decoded = numchic.decode(result.stream)
+    assert (decoded.data_type, decoded.bitdepth) == (data_type, bitdepth)
+    errors = [
+        ((ours.astype(float) - theirs) / ((1 << bitdepth) - 1)).ravel() ** 2
+        for ours, theirs in zip(source.planes, decoded.planes, strict=True)
+    ]
+    assert result.mse == pytest.approx(np.mean(np.concatenate(errors)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hyper_latent_resolution": None},
+        {"hyper_latent_resolution": (2, 5), "latent_resolution": (0, 3)},
+        {"ifce_resolution": None},
+        {"ifce_resolution": (1, 3)},
+        {"common_randomness": True},
+        {"latent_resolution": (1, 4), "final_upsampling_type": "nearest"},
+        {"latent_resolution": (1, 4), "final_upsampling_type": "bilinear"},
+        {"latent_resolution": (2, 4), "final_upsampling_type": "bicubic"},
+        {"latent_resolution": (0, 0), "hyper_latent_resolution": None},
+    ],
+    ids=str,
+)
+def test_architectures(settings: dict[str, Any]) -> None:
+    config = TrainConfig(preset="lop", iterations=30, **settings)
+    header = header_of(encode(picture(21, 34), config))
+    names = {
+        "hyper_latent_resolution": "hyperlatent_resolution",
+        "common_randomness": "flag_common_randomness",
+    }
+    for name, value in settings.items():
+        assert getattr(header, names.get(name, name)) == value
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"latent_resolution": (3, 2)}, {"latent_resolution": (0, 99)}, {"ifce_resolution": (0, 77)}],
+    ids=str,
+)
+def test_what_the_format_cannot_express_is_refused_at_once(settings: dict[str, Any]) -> None:
+    events: list[Event] = []
+    with pytest.raises(numchic.UsageError):
+        encode(picture(8, 8), TrainConfig(iterations=20, **settings), progress=events.append)
+    assert not events
+
+
+def test_a_picture_without_chroma_samples_is_refused() -> None:
+    with pytest.raises(numchic.UsageError, match="no chroma sample"):
+        encode(yuv_picture(1, 5, "yuv420"), TrainConfig(iterations=20))
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"lmbda": 0.0}, "lmbda"),
+        ({"preset": "top"}, "preset"),
+        ({"iterations": 3}, "iterations"),
+        ({"target_bpp": 1.0, "target_psnr": 30.0}, "target_psnr"),
+        ({"tune": "beauty"}, "tune"),
+        ({"threads": 0}, "threads"),
+        ({"n_finalists": 9}, "n_finalists"),
+    ],
+)
+def test_illegal_settings_are_refused(settings: dict[str, Any], field: str) -> None:
+    with pytest.raises(numchic.UsageError) as caught:
+        TrainConfig(**settings)
+    assert caught.value.field == field
 
 
 def test_the_same_seed_gives_the_same_stream() -> None:
@@ -60,66 +126,80 @@ def test_the_same_seed_gives_the_same_stream() -> None:
 
 
 def test_more_iterations_give_a_lower_loss() -> None:
-    losses = [
-        encode(picture(32, 32), TrainConfig(preset="lop", iterations=n)).loss for n in (30, 300)
-    ]
+    losses = [encode(picture(32, 32), TrainConfig(iterations=n)).loss for n in (30, 300)]
     assert losses[1] < losses[0]
 
 
-def test_progress_and_cancelling() -> None:
-    phases = []
-
-    def progress(phase: str, done: int, total: int, loss: float) -> None:
-        assert 0 < done <= total
-        assert loss > 0
-        phases.append(phase)
-        if phase == "main":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        encode(picture(8, 8), TrainConfig(preset="lop", iterations=30), progress=progress)
-    assert set(phases) == {"warm-up", "main"}
+def test_progress_and_log() -> None:
+    events: list[Event] = []
+    result = encode(picture(8, 8), TrainConfig(preset="lop", iterations=60), progress=events.append)
+    phases = [event.phase for event in events]
+    assert list(dict.fromkeys(phases)) == ["warm-up", "main", "quantise", "rdoq", "write"]
+    assert [event.iteration for event in events[:60]] == list(range(1, 61))
+    assert {event.n_iterations for event in events} == {60}
+    assert [event.row for event in events if event.row] == result.log
+    assert result.log[-1]["loss"] == result.loss
+    assert result.log[-1]["bpp"] == result.bits_per_pixel
+    assert set(result.cpu_seconds) == set(phases)
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.full((4, 4, 3), 300, np.uint16)])
+def test_an_exception_of_the_callback_stops_the_encode() -> None:
+    def stop(event: Event) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        encode(picture(8, 8), TrainConfig(iterations=30), progress=stop)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.full((4, 4, 3), 300, np.uint16),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+    ids=["grey", "deep", "float", "empty"],
+)
 def test_what_is_not_a_picture_is_refused(image: Any) -> None:
     with pytest.raises(numchic.UsageError, match="RGB"):
-        encode(image, TrainConfig(preset="lop", iterations=20))
+        encode(image, TrainConfig(iterations=20))
 
 
-def test_best_order_is_the_shortest_exact_code() -> None:
-    random = np.random.default_rng(0)
-    for magnitude in (0, 1, 5, 300, 40000):
-        integers = random.integers(-magnitude, magnitude + 1, 200)
-        lengths = [len(expgolomb.encode(integers.tolist(), order)) for order in range(13)]
-        assert best_order(integers) == (int(np.argmin(lengths)), min(lengths))
+@pytest.mark.parametrize(("goal", "wanted"), [("target_bpp", 1.6), ("target_psnr", 37.0)])
+def test_targets(goal: str, wanted: float) -> None:
+    config = TrainConfig(preset="lop", iterations=300, **{goal: wanted})  # type: ignore[arg-type]
+    result = encode(picture(48, 64), config)
+    assert result.goal_met
+    if goal == "target_bpp":
+        assert result.bits_per_pixel == pytest.approx(wanted, rel=0.02)
+    else:
+        assert result.psnr_db == pytest.approx(wanted, abs=0.1)
 
 
-def test_code_length_is_that_of_the_code() -> None:
-    for order in (0, 1, 5, 12):
-        for q in (0, 1, -1, 2, 7, -8, 300, -40000):
-            assert code_length(q, order) == len(expgolomb.encode([q], order))
+def test_a_target_out_of_reach_gives_the_nearest() -> None:
+    config = TrainConfig(preset="lop", iterations=20, target_bpp=0.001)
+    result = encode(picture(8, 8), config)
+    assert not result.goal_met
+    assert numchic.decode(result.stream).height == 8
 
 
-def test_quantisation_and_its_optimisation_lower_the_loss_they_report() -> None:
-    samples = torch.from_numpy(picture(16, 24) / 255).float().permute(2, 0, 1)[None].contiguous()
-    target = Target(samples, 1e-3)
-    config = TrainConfig(preset="lop", iterations=60)
-    model = train(architecture("lop", (16, 24), 1e-3), target, config)
-    before = quantise_networks(model, target)
-    assert model.get_network_rate()[1] > 0
-    after = optimise_integers(model, target)
-    assert after < before
-    coolchic = write_model(model)
-    assert 8 * len(coolchic.nn_payload) - coolchic.header.nn_n_bit_pad == sum(
-        sum(kinds.values()) for kinds in model.get_network_rate()[0].values()
-    )
-    assert abs(evaluate(model, target) + 1e-3 * model.get_network_rate()[1] / 384 - after) < 1e-6
+def test_networks_can_come_from_another_stream(tmp_path: Any) -> None:
+    first = encode(picture(32, 32), TrainConfig(preset="lop", iterations=200))
+    path = tmp_path / "first.cool"
+    path.write_bytes(first.stream)
+    other = picture(40, 24)[:, ::-1].copy()
+    config = {"preset": "lop", "iterations": 40}
+    warm = encode(other, TrainConfig(**config, init=str(path)))  # type: ignore[arg-type]
+    cold = encode(other, TrainConfig(**config))  # type: ignore[arg-type]
+    assert warm.loss < cold.loss
+    with pytest.raises(numchic.UsageError, match="another architecture"):
+        encode(other, TrainConfig(preset="hop", iterations=40, init=str(path)))
 
 
 def test_training_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    encode(picture(4, 4), TrainConfig(preset="lop", iterations=20))
+    encode(picture(4, 4), TrainConfig(iterations=20))
     assert torch.equal(torch.rand(1), expected)

@@ -20,13 +20,13 @@ from numchic_trainer import (
     UpsamplingSeparableSymmetricConv2d,
     UpsamplingSeparableSymmetricConvTranspose2d,
 )
-from numchic_trainer.config import architecture
+from numchic_trainer.config import Preset, TrainConfig, architecture
 from numchic_trainer.model.rate import arm_bits
 
 
 def small_encoder(**changes: object) -> CoolChicEncoder:
     torch.manual_seed(1)
-    parameter = architecture("lop", (18, 26), 1e-3)
+    parameter = architecture(TrainConfig(), "lop", (18, 26))
     for name, value in changes.items():
         setattr(parameter, name, value)
     model = CoolChicEncoder(parameter)
@@ -38,14 +38,14 @@ def small_encoder(**changes: object) -> CoolChicEncoder:
 
 def test_presets_have_the_published_sizes() -> None:
     """Training, section 2.1: parameters per module and multiply-accumulates per pixel."""
-    expected = {
+    expected: dict[Preset, tuple[int, ...]] = {
         "lop": (180, 54, 60, 211),
         "mop": (480, 108, 60, 383),
         "hop": (924, 162, 60, 735),
         "vhop": (1512, 162, 60, 911),
     }
     for preset, sizes in expected.items():
-        model = CoolChicEncoder(architecture(preset, (256, 256), 1e-3))  # type: ignore[arg-type]
+        model = CoolChicEncoder(architecture(TrainConfig(), preset, (256, 256)))
         assert tuple(n_parameters(model.header).values()) == sizes
         count = sum(p.numel() for n, p in model.named_parameters() if "latent" not in n)
         assert count == sum(sizes)

@@ -1,27 +1,53 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Overfit pictures and write Cool-chic 5.0 streams; needs ``pip install numchic[trainer]``."""
+"""Overfit pictures and write Cool-chic 5.0 streams; needs ``pip install numchic[trainer]``.
 
-try:
-    import torch as _torch  # noqa: F401
-except ModuleNotFoundError as _error:
-    raise ModuleNotFoundError(
-        "the trainer needs torch: pip install 'numchic[trainer]'", name="torch"
-    ) from _error
+Names are imported when they are first used, so that the command line can describe itself without
+loading torch.
+"""
 
-from numchic_trainer.model.arm import Arm, ArmLinear
-from numchic_trainer.model.encoder import (
-    CoolChicEncoder,
-    CoolChicEncoderOutput,
-    CoolChicEncoderParameter,
-    DescriptorCoolChic,
-)
-from numchic_trainer.model.ifce import Ifce
-from numchic_trainer.model.synthesis import Synthesis, SynthesisConv2d
-from numchic_trainer.model.upsampling import (
-    Upsampling,
-    UpsamplingSeparableSymmetricConv2d,
-    UpsamplingSeparableSymmetricConvTranspose2d,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numchic_trainer.config import TrainConfig
+    from numchic_trainer.encoding import EncodeResult, Event, encode
+    from numchic_trainer.model.arm import Arm, ArmLinear
+    from numchic_trainer.model.encoder import (
+        CoolChicEncoder,
+        CoolChicEncoderOutput,
+        CoolChicEncoderParameter,
+        DescriptorCoolChic,
+    )
+    from numchic_trainer.model.ifce import Ifce
+    from numchic_trainer.model.synthesis import Synthesis, SynthesisConv2d
+    from numchic_trainer.model.upsampling import (
+        Upsampling,
+        UpsamplingSeparableSymmetricConv2d,
+        UpsamplingSeparableSymmetricConvTranspose2d,
+    )
+    from numchic_trainer.pictures import read_picture
+    from numchic_trainer.write import load_model, write_model
+
+_HOMES = {
+    "config": ("TrainConfig",),
+    "encoding": ("EncodeResult", "Event", "encode"),
+    "model.arm": ("Arm", "ArmLinear"),
+    "model.encoder": (
+        "CoolChicEncoder",
+        "CoolChicEncoderOutput",
+        "CoolChicEncoderParameter",
+        "DescriptorCoolChic",
+    ),
+    "model.ifce": ("Ifce",),
+    "model.synthesis": ("Synthesis", "SynthesisConv2d"),
+    "model.upsampling": (
+        "Upsampling",
+        "UpsamplingSeparableSymmetricConv2d",
+        "UpsamplingSeparableSymmetricConvTranspose2d",
+    ),
+    "pictures": ("read_picture",),
+    "write": ("load_model", "write_model"),
+}
 
 __all__ = [
     "Arm",
@@ -30,10 +56,37 @@ __all__ = [
     "CoolChicEncoderOutput",
     "CoolChicEncoderParameter",
     "DescriptorCoolChic",
+    "EncodeResult",
+    "Event",
     "Ifce",
     "Synthesis",
     "SynthesisConv2d",
+    "TrainConfig",
     "Upsampling",
     "UpsamplingSeparableSymmetricConv2d",
     "UpsamplingSeparableSymmetricConvTranspose2d",
+    "encode",
+    "load_model",
+    "read_picture",
+    "write_model",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            try:
+                home = importlib.import_module(f"numchic_trainer.{module}")
+            except ModuleNotFoundError as error:
+                if error.name not in {"torch", "safetensors"}:
+                    raise
+                raise ModuleNotFoundError(
+                    f"the trainer needs {error.name}: pip install 'numchic[trainer]'",
+                    name=error.name,
+                ) from error
+            return getattr(home, name)
+    raise AttributeError(f"module 'numchic_trainer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

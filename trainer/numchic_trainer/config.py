@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from numchic_bitstream import UsageError
+from numchic_bitstream.headers import Resize
 from numchic_trainer.model.encoder import CoolChicEncoderParameter
 from numchic_trainer.training.schedule import encoder_gain
 
 Preset = Literal["lop", "mop", "hop", "vhop"]
+Tune = Literal["mse", "wasserstein"]
 
 # Spatial contexts, IFCE features, hidden channels, number of 3 x 3 layers (training, 2.1).
 _PRESETS: dict[str, tuple[int, int, int, int]] = {
@@ -18,6 +22,104 @@ _PRESETS: dict[str, tuple[int, int, int, int]] = {
     "hop": (14, 6, 48, 2),
     "vhop": (20, 6, 64, 2),
 }
+_LOWEST_HYPER = 4
+MIN_ITERATIONS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of one encode.
+
+    Parameters
+    ----------
+    lmbda : float
+        Weight of the rate in bits per pixel against the mean squared error in [0, 1] units; useful
+        from 1e-4 (high rate) to 2e-2 (low rate).
+    preset : {"auto", "lop", "mop", "hop", "vhop"}
+        Size of the networks: decoding costs about 500, 1000, 2000 or 3000 multiplications per
+        pixel. "auto" chooses the one that pays for its bits, see
+        :func:`numchic_trainer.preset.choose_preset`.
+    iterations : int
+        All training iterations, those of every candidate of the warm-up included; at least 20.
+    seed : int
+        Of parameters and noise; the same seed gives the same stream on one machine.
+    target_bpp, target_psnr : float, optional
+        Bits per pixel of the whole stream (met within 2 %) or PSNR in dB (within 0.1 dB); lambda
+        is then only where the search starts. At most one of them.
+    tune : {"mse", "wasserstein"}
+        What the picture is optimised for (training, section 11).
+    init : str
+        "random", "shared" (networks that were trained on other pictures) or the path of a stream
+        of the same architecture, whose networks are taken.
+    latent_resolution : (int, int), optional
+        Lowest and highest log2 down-sampling of the latents; None for the automatic rule.
+    hyper_latent_resolution : (int, int), "auto" or None
+        The same for hyperlatents; None for none.
+    ifce_resolution : (int, int), optional
+        The same for the grids with inter-feature contexts; None for none.
+    common_randomness : bool, optional
+        Append a pseudo-random field to the input of the synthesis; None for "if tuned for
+        Wasserstein distance".
+    final_upsampling_type : {"nearest", "bilinear", "bicubic"}
+        Used if the finest latent is smaller than the picture.
+    learning_rate : float
+        Of networks and latents at the start (1e-2 is near the best for both).
+    latent_betas : (float, float)
+        Of the latents in the main phase. 0.8 / 0.98 forget the large first gradients within a short
+        run and lower the loss by 5 to 10 % at 300 iterations.
+    n_candidates, n_finalists : int
+        Random initialisations in the first and second stage of the warm-up.
+    warm_up_share : float
+        Iterations of one stage of one candidate, as a share of all.
+    network_rate : float
+        Weight of an estimate of the bits of the networks in the loss of the main phase.
+    device : str
+        "cpu", or a device of torch such as "cuda".
+    threads : int
+        torch's threads; more than one pays only on idle cores and large pictures.
+    """
+
+    lmbda: float = 1e-3
+    preset: Literal["auto"] | Preset = "auto"
+    iterations: int = 1000
+    seed: int = 0
+    target_bpp: float | None = None
+    target_psnr: float | None = None
+    tune: Tune = "mse"
+    init: str = "random"
+    latent_resolution: tuple[int, int] | None = None
+    hyper_latent_resolution: tuple[int, int] | Literal["auto"] | None = "auto"
+    ifce_resolution: tuple[int, int] | None = (0, 2)
+    common_randomness: bool | None = None
+    final_upsampling_type: Resize = "bicubic"
+    learning_rate: float = 1e-2
+    latent_betas: tuple[float, float] = (0.8, 0.98)
+    n_candidates: int = 5
+    n_finalists: int = 2
+    warm_up_share: float = 1 / 40
+    network_rate: float = 0.0
+    device: str = "cpu"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        checks = [
+            ("lmbda", 0 < self.lmbda < math.inf, "above 0"),
+            ("preset", self.preset in {"auto", *_PRESETS}, ", ".join(("auto", *_PRESETS))),
+            ("iterations", self.iterations >= MIN_ITERATIONS, f">= {MIN_ITERATIONS}"),
+            ("target_bpp", self.target_bpp is None or self.target_bpp > 0, "above 0"),
+            ("target_psnr", self.target_psnr is None or 0 < self.target_psnr < 100, "0 .. 100 dB"),
+            (
+                "target_psnr",
+                self.target_bpp is None or self.target_psnr is None,
+                "only one of target_bpp and target_psnr",
+            ),
+            ("tune", self.tune in get_args(Tune), ", ".join(get_args(Tune))),
+            ("n_finalists", 1 <= self.n_finalists <= self.n_candidates, "1 .. n_candidates"),
+            ("threads", self.threads >= 1, ">= 1"),
+        ]
+        for field, good, allowed in checks:
+            if not good:
+                raise UsageError("illegal setting", field, None, getattr(self, field), allowed)
 
 
 def highest_resolution(img_size: tuple[int, int]) -> int:
@@ -29,58 +131,26 @@ def highest_resolution(img_size: tuple[int, int]) -> int:
 
 
 def architecture(
-    preset: Preset, img_size: tuple[int, int], lmbda: float, common_randomness: bool = False
+    config: TrainConfig, preset: Preset, img_size: tuple[int, int]
 ) -> CoolChicEncoderParameter:
-    """Architecture of a preset for a still picture."""
+    """Architecture for a still picture."""
     contexts, features, hidden, n_spatial = _PRESETS[preset]
     layers = [f"{hidden}-1-linear-relu", "3-1-linear-none"]
     layers += ["3-3-residual-relu"] * (n_spatial - 1) + ["3-3-residual-none"]
-    highest = highest_resolution(img_size)
+    latent = config.latent_resolution or (0, highest_resolution(img_size))
+    hyper = config.hyper_latent_resolution
+    if hyper == "auto":
+        hyper = (max(_LOWEST_HYPER, latent[0]), latent[1]) if latent[1] >= _LOWEST_HYPER else None
+    noise = config.common_randomness
     return CoolChicEncoderParameter(
         layers_synthesis=layers,
+        ifce_resolution=config.ifce_resolution,
         output_feature_ifce=features,
         spatial_context_arm=contexts,
-        latent_resolution=(0, highest),
-        hyper_latent_resolution=(4, highest),
-        flag_common_randomness=common_randomness,
+        latent_resolution=latent,
+        hyper_latent_resolution=hyper,
+        flag_common_randomness=config.tune == "wasserstein" if noise is None else noise,
         img_size=img_size,
-        encoder_gain=encoder_gain(lmbda),
+        encoder_gain=encoder_gain(config.lmbda),
+        final_upsampling_type=config.final_upsampling_type,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Settings of one encode.
-
-    Parameters
-    ----------
-    lmbda : float
-        Weight of the rate in bits per pixel against the mean squared error in [0, 1] units.
-    preset : {"lop", "mop", "hop", "vhop"}
-    iterations : int
-        All training iterations, those of every candidate of the warm-up included.
-    seed : int
-        Of parameters and noise; the same seed gives the same stream on one machine.
-    learning_rate : float
-        Of networks and latents at the start (1e-2 is near the best for both).
-    latent_betas : (float, float)
-        Of the latents in the main phase. 0.8 / 0.98 forget the large first gradients within a short
-        run and lower the loss by 5 to 10 % at 300 iterations.
-    n_candidates, n_finalists : int
-        Random initialisations in the first and second stage of the warm-up.
-    warm_up_share : float
-        Iterations of one stage of one candidate, as a share of all.
-    threads : int
-        torch's threads; more than one pays only on idle cores and large pictures.
-    """
-
-    lmbda: float = 1e-3
-    preset: Preset = "hop"
-    iterations: int = 1000
-    seed: int = 0
-    learning_rate: float = 1e-2
-    latent_betas: tuple[float, float] = (0.8, 0.98)
-    n_candidates: int = 5
-    n_finalists: int = 2
-    warm_up_share: float = 1 / 40
-    threads: int = 1

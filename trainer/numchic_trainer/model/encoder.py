@@ -17,9 +17,10 @@ from numchic_bitstream.grids import Grid, grid_list, ifce_inputs, synthesis_inpu
 from numchic_bitstream.headers import CoolChicHeader, Descriptor, Resize
 from numchic_trainer.model.arm import Arm
 from numchic_trainer.model.ifce import Ifce
+from numchic_trainer.model.laplace import laplace_bits
 from numchic_trainer.model.module import ParameterModule
 from numchic_trainer.model.quantise import NoiseType, QuantizerType, quantise
-from numchic_trainer.model.rate import arm_bits, arm_rate
+from numchic_trainer.model.rate import arm_rate
 from numchic_trainer.model.synthesis import Synthesis, parse_layer
 from numchic_trainer.model.upsampling import Upsampling
 
@@ -209,7 +210,7 @@ class CoolChicEncoder(ParameterModule):
             draw = getattr(module, "initialize_parameters", None)
             if draw is not None and module is not self.synthesis.output_transform:
                 draw()
-        self.nn_q_step, self.nn_expgol_cnt = _descriptor(None), _descriptor(None)
+        self.forget_quantisation()
 
     def forward(
         self,
@@ -259,12 +260,13 @@ class CoolChicEncoder(ParameterModule):
             quantised = torch.clamp(quantised, -AC_MAX_VAL, AC_MAX_VAL + 1)
         grids = self._split(quantised)
         contexts = self.contexts(grids)
-        layers = self._arm_layers()
-        rate = arm_rate(contexts, quantised, *layers)
+        rate = self._rate(contexts, quantised)
         dense = self.dense(grids, no_common_randomness, only_common_randomness)
         additional: dict[str, Any] = {}
         if flag_additional_outputs:
-            bits, mu, scale = arm_bits(contexts, quantised, *layers)
+            with torch.no_grad():
+                mu, scale, _ = self.arm(contexts.t())
+                bits = laplace_bits(quantised, mu, scale)
             additional = {
                 "latents": grids,
                 "rate": self._split(bits),
@@ -278,7 +280,13 @@ class CoolChicEncoder(ParameterModule):
         """Bits of quantised grids, a scalar; ``contexts`` are computed unless given."""
         flat = torch.cat([grid.flatten() for grid in grids])
         contexts = self.contexts(grids) if contexts is None else contexts
-        return arm_rate(contexts, flat, *self._arm_layers())
+        return self._rate(contexts, flat)
+
+    def _rate(self, contexts: Tensor, symbols: Tensor) -> Tensor:
+        if symbols.device.type == "cpu" and symbols.dtype == torch.float32:
+            return arm_rate(contexts, symbols, *self._arm_layers())
+        mu, scale, _ = self.arm(contexts.t())
+        return laplace_bits(symbols, mu, scale).sum()
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         sizes = [grid.height * grid.width for grid in self.grids]
@@ -365,6 +373,10 @@ class CoolChicEncoder(ParameterModule):
             layers += [] if self.synthesis.stabiliser is None else [self.synthesis.stabiliser]
             layers += list(self.synthesis.trunk)
         return [getattr(layer, kind) for layer in layers]
+
+    def forget_quantisation(self) -> None:
+        """Forget steps and orders, as before quantisation."""
+        self.nn_q_step, self.nn_expgol_cnt = _descriptor(None), _descriptor(None)
 
     def get_network_rate(self) -> tuple[DescriptorCoolChic, int]:
         """Bits of the parameters of every module, and their sum; 0 where not quantised."""

@@ -1,174 +1,202 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training phases (training, sections 4 to 7)."""
+"""Overfit one picture, iteration by iteration (training, sections 4 to 7)."""
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from numchic_trainer.config import TrainConfig
-from numchic_trainer.model.encoder import CoolChicEncoder, CoolChicEncoderParameter
-from numchic_trainer.training.schedule import cosine_learning_rate, linear, warm_up_noise
+from numchic_bitstream import NumchicError
+from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.networks.estimate import network_bits
+from numchic_trainer.training.plan import Phase
+from numchic_trainer.training.schedule import cosine_learning_rate, linear
 from numchic_trainer.training.soap import Soap
+from numchic_trainer.training.target import Evaluation, Target
 
-Progress = Callable[[str, int, int, float], None]
-"""Called with phase, iterations done, iterations in all, and the loss of the last evaluation."""
+Param = OrderedDict[str, Tensor]
 
 _CLIP = 0.1  # norm of the network gradients; only tames spikes
 _NETWORK_BETAS = (0.95, 0.95)
-_WARM_UP_LATENT_BETAS = (0.725, 0.97)
-_N_EVALUATIONS = 20
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One stretch of training with an optimiser of its own."""
-
-    name: str
-    n_iterations: int
-    learning_rate: float
-    cosine: bool
-    temperature: tuple[float, float]
-    noise: tuple[float, float]
-    latent_betas: tuple[float, float]
-    refresh: int
 
 
 @dataclass
-class Target:
-    """What the picture should become.
+class Run:
+    """Training of one candidate in one phase, on its way.
+
+    ``best`` and ``best_param`` are the best evaluation so far and its parameters.
+    """
+
+    optimiser: Soap
+    best: Evaluation
+    best_param: Param
+    step: int = 0
+
+
+class Training:
+    """State of the training of one picture.
+
+    Call :meth:`advance` until :attr:`finished`; between two calls everything can be saved
+    (:mod:`numchic_trainer.training.checkpoint`).
 
     Parameters
     ----------
-    picture : Tensor, shape (1, 3, H, W)
-        In [0, 1].
-    lmbda : float
-    maximum : int
-        Largest sample, for rounding in evaluations.
+    model : CoolChicEncoder
+    target : Target
+    phases : list of Phase
+        More can be appended at any time.
+    candidates : list of parameters
+        Where the first phase starts; later phases start from the best ones of the phase before.
+    seed : int
+        Of the noise.
+
+    Attributes
+    ----------
+    results : list of Evaluation
+        Of the candidates that have finished the present phase.
+    phase_index : int
+    run : Run or None
+        None between two runs.
+    iteration : int
+        Iterations done in all.
+    evaluation : Evaluation or None
+        The latest one.
     """
 
-    picture: Tensor
-    lmbda: float
-    maximum: int = 255
+    def __init__(
+        self,
+        model: CoolChicEncoder,
+        target: Target,
+        phases: list[Phase],
+        candidates: list[Param],
+        seed: int,
+    ) -> None:
+        self.model = model
+        self.target = target
+        self.phases = phases
+        self.candidates = candidates
+        self.generator = torch.Generator(target.planes[0].device).manual_seed(seed)
+        self.results: list[Evaluation] = []
+        self.phase_index = 0
+        self.run: Run | None = None
+        self.iteration = 0
+        self.evaluation: Evaluation | None = None
+        self._networks = [
+            p for name, p in model.named_parameters() if p.requires_grad and "latent" not in name
+        ]
 
-    def distortion(self, raw: Tensor, *, rounded: bool) -> Tensor:
-        """Mean squared error of the clamped output, rounded to samples or not."""
-        output = torch.clamp(raw, 0.0, 1.0)
-        if rounded:
-            output = torch.round(output * self.maximum) / self.maximum
-        return torch.mean((output - self.picture) ** 2)
+    @property
+    def finished(self) -> bool:
+        """Whether all phases are done; :meth:`result` then has the best parameters."""
+        return self.phase_index == len(self.phases)
 
-    def rate_weight(self) -> float:
-        """Weight of one bit in the loss."""
-        return self.lmbda / (self.picture.shape[-2] * self.picture.shape[-1])
+    @property
+    def phase(self) -> Phase:
+        """The present phase."""
+        return self.phases[self.phase_index]
 
+    @property
+    def n_iterations(self) -> int:
+        """Iterations of all phases and candidates."""
+        total, n_candidates = 0, len(self.candidates)
+        if self.phase_index:  # candidates are those of the present phase
+            total = self.iteration - self._done_in_phase()
+        for phase in self.phases[self.phase_index :]:
+            total += n_candidates * phase.n_iterations
+            n_candidates = phase.n_kept
+        return total
 
-def evaluate(model: CoolChicEncoder, target: Target) -> float:
-    """Loss with rounded latents and samples, without the bits of the networks."""
-    model.eval()
-    with torch.no_grad():
-        output = model()
-        loss = target.distortion(output["raw_out"], rounded=True)
-        value = float(loss + target.rate_weight() * output["rate"])
-    model.train()
-    return value
+    def _done_in_phase(self) -> int:
+        if self.finished:
+            return 0
+        step = self.run.step if self.run is not None else 0
+        return len(self.results) * self.phase.n_iterations + step
 
+    def result(self) -> Param:
+        """Parameters of the best candidate of the last phase."""
+        return self.candidates[0]
 
-def run_phase(
-    model: CoolChicEncoder,
-    target: Target,
-    phase: Phase,
-    generator: torch.Generator,
-    progress: Progress | None = None,
-) -> float:
-    """Train for one phase; the best parameters seen at an evaluation are kept.
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next iteration of the present run."""
+        phase, step = self.phase, self.run.step if self.run is not None else 0
+        if not phase.cosine:
+            return phase.learning_rate
+        return cosine_learning_rate(phase.learning_rate, step, phase.n_iterations)
 
-    Returns
-    -------
-    float
-        Their loss.
-    """
-    networks = [
-        p for name, p in model.named_parameters() if p.requires_grad and "latent_grids" not in name
-    ]
-    latents = list(model.latent_grids)
-    optimiser = Soap(
-        [
-            {"params": networks, "betas": _NETWORK_BETAS, "weight_decay": 0.01},
-            {"params": latents, "betas": phase.latent_betas, "precondition": False},
-        ],
-        lr=phase.learning_rate,
-        precondition_frequency=phase.refresh,
-    )
-    best, best_param = evaluate(model, target), model.get_param()
-    period = max(1, phase.n_iterations // _N_EVALUATIONS)
-    for step in range(phase.n_iterations):
-        if phase.cosine:
-            for group in optimiser.param_groups:
-                group["lr"] = cosine_learning_rate(phase.learning_rate, step, phase.n_iterations)
-        optimiser.zero_grad(set_to_none=True)
-        output = model(
-            soft_round_temperature=linear(*phase.temperature, step, phase.n_iterations),
-            noise_parameter=linear(*phase.noise, step, phase.n_iterations),
-            generator=generator,
+    def advance(self) -> bool:
+        """Do one iteration; tell whether the model was evaluated after it."""
+        if self.run is None:
+            self._begin_run()
+        run, phase = self.run, self.phase
+        assert run is not None
+        self._iterate(run, phase)
+        run.step += 1
+        self.iteration += 1
+        due = run.step % phase.evaluation_period == 0 or run.step == phase.n_iterations
+        if due:
+            self.evaluation = self._target().evaluate(self.model)
+            if self.evaluation.loss < run.best.loss:
+                run.best, run.best_param = self.evaluation, self.model.get_param()
+        if run.step == phase.n_iterations:
+            self._end_run(run)
+        return due
+
+    def new_optimiser(self) -> Soap:
+        """Optimiser of the present phase without a state (training, section 5)."""
+        return Soap(
+            [
+                {"params": self._networks, "betas": _NETWORK_BETAS, "weight_decay": 0.01},
+                {
+                    "params": list(self.model.latent_grids),
+                    "betas": self.phase.latent_betas,
+                    "precondition": False,
+                },
+            ],
+            lr=self.phase.learning_rate,
+            precondition_frequency=1,  # at these sizes it costs little and gains 3 % in short runs
         )
+
+    def _target(self) -> Target:
+        target = self.target if self.phase.tuned else self.target.plain()
+        return target.at(self.phase.lmbda)
+
+    def _begin_run(self) -> None:
+        self.model.set_param(self.candidates[len(self.results)])
+        best = self._target().evaluate(self.model)
+        self.run = Run(self.new_optimiser(), best, self.model.get_param())
+
+    def _end_run(self, run: Run) -> None:
+        self.candidates[len(self.results)] = run.best_param
+        self.results.append(run.best)
+        self.run = None
+        if len(self.results) == len(self.candidates):
+            order = sorted(range(len(self.results)), key=lambda i: self.results[i].loss)
+            self.candidates = [self.candidates[i] for i in order[: self.phase.n_kept]]
+            self.results = []
+            self.phase_index += 1
+
+    def _iterate(self, run: Run, phase: Phase) -> None:
+        for group in run.optimiser.param_groups:
+            group["lr"] = self.learning_rate
+        run.optimiser.zero_grad(set_to_none=True)
+        output = self.model(
+            soft_round_temperature=linear(*phase.temperature, run.step, phase.n_iterations),
+            noise_parameter=linear(*phase.noise, run.step, phase.n_iterations),
+            generator=self.generator,
+        )
+        target = self._target()
         loss = target.distortion(output["raw_out"], rounded=False)
-        (loss + target.rate_weight() * output["rate"]).backward()
-        torch.nn.utils.clip_grad_norm_(networks, _CLIP)
-        optimiser.step()
-        if (step + 1) % period == 0 or step + 1 == phase.n_iterations:
-            value = evaluate(model, target)
-            if value < best:
-                best, best_param = value, model.get_param()
-            if progress is not None:
-                progress(phase.name, step + 1, phase.n_iterations, value)
-    model.set_param(best_param)
-    return best
-
-
-def train(
-    parameter: CoolChicEncoderParameter,
-    target: Target,
-    config: TrainConfig,
-    progress: Progress | None = None,
-) -> CoolChicEncoder:
-    """Overfit one picture: a tournament of random initialisations, then the main phase.
-
-    Returns
-    -------
-    CoolChicEncoder
-        Trained, not yet quantised.
-    """
-    generator = torch.Generator().manual_seed(config.seed)
-    length = max(1, round(config.iterations * config.warm_up_share))
-    noise = warm_up_noise(config.lmbda)
-    warm_up = Phase(
-        "warm-up", length, config.learning_rate, False,
-        (0.35, 0.35), (noise, noise), _WARM_UP_LATENT_BETAS, 1,
-    )  # fmt: skip
-    n_main = config.iterations - length * (config.n_candidates + config.n_finalists)
-    main = Phase(
-        "main", n_main, config.learning_rate, True,
-        (0.35, 0.08), (0.22, 0.15), config.latent_betas, 1,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = CoolChicEncoder(parameter)
-        candidates: list[OrderedDict[str, Tensor]] = []
-        for _ in range(config.n_candidates):
-            model.reinitialize_parameters()
-            candidates.append(model.get_param())
-    for n_kept in (config.n_finalists, 1):
-        results: list[tuple[float, int]] = []
-        for i, candidate in enumerate(candidates):
-            model.set_param(candidate)
-            results.append((run_phase(model, target, warm_up, generator, progress), i))
-            candidates[i] = model.get_param()
-        candidates = [candidates[i] for _, i in sorted(results)[:n_kept]]
-    model.set_param(candidates[0])
-    run_phase(model, target, main, generator, progress)
-    return model
+        bits = output["rate"]
+        if phase.network_rate:
+            bits = bits + phase.network_rate * network_bits(self.model)
+        loss = loss + target.rate_weight() * bits
+        if not math.isfinite(loss.item()):
+            raise NumchicError("training diverged", "loss", None, loss.item(), "a finite number")
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._networks, _CLIP)
+        run.optimiser.step()

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``numchic encode`` and ``numchic encode-batch`` as a user calls them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import numchic
+from numchic.cli import main
+from pictures import picture, yuv_picture
+
+QUICK = ["--iterations", "20", "--preset", "lop"]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "ramps.png"
+    Image.fromarray(picture(9, 14)).save(path)
+    return path
+
+
+def test_encode_and_decode(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ramps.cool"
+    result = run("encode", source, out, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert f"{out.stat().st_size} bytes" in result.stderr
+    assert result.stdout == ""
+    assert numchic.decode(out).to_rgb().shape == (9, 14, 3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ramps.cool", "ramps.png"]
+
+
+def test_yuv_input(tmp_path: Path) -> None:
+    planes = yuv_picture(6, 8, "yuv420", 10)
+    path = tmp_path / "a.yuv"
+    path.write_bytes(planes.to_bytes())
+    options = ["--size", "8x6", "--data-type", "yuv420", "--bitdepth", "10"]
+    assert run("encode", path, tmp_path / "a.cool", *options, *QUICK).exit_code == 0
+    decoded = numchic.decode(tmp_path / "a.cool")
+    assert (decoded.data_type, decoded.bitdepth, decoded.width) == ("yuv420", 10, 8)
+
+
+def test_log_and_report(source: Path, tmp_path: Path) -> None:
+    for name in ("log.csv", "log.jsonl"):
+        options = ["--log", tmp_path / name, "--report", tmp_path / "report"]
+        result = run("encode", source, tmp_path / "a.cool", *options, *QUICK)
+        assert result.exit_code == 0, result.output
+    with (tmp_path / "log.csv").open() as file:
+        table = list(csv.DictReader(file))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in table] == [row["phase"] for row in lines]
+    assert float(table[-1]["bpp"]) == 8 * (tmp_path / "a.cool").stat().st_size / (9 * 14)
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["missing.png", "a.cool"], 5, "missing.png"),
+        (["text.png", "a.cool"], 2, "text.png"),
+        (["ramps.png", "nowhere/a.cool"], 5, "nowhere"),
+        (["ramps.png", "a.cool", "--target-bpp", "1", "--target-psnr", "30"], 2, "only one"),
+        (["ramps.png", "a.cool", "--latents", "3"], 2, "range"),
+        (["ramps.png", "a.cool", "--latents", "4:2"], 2, "latent_resolution"),
+        (["ramps.png", "a.cool", "--log", "log.txt"], 2, ".csv"),
+        (["ramps.png", "a.cool", "--device", "abacus"], 2, "device"),
+        (["ramps.png", "a.cool", "--init", "missing.cool"], 5, "missing.cool"),
+        (["ramps.png", "a.cool", "--init", "text.png"], 1, ""),
+        (["ramps.png", "a.cool", "--size", "12"], 2, "size"),
+        (["ramps.png"], 2, "Missing argument"),
+    ],
+)
+def test_errors(
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    status: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(source.parent)
+    Path("text.png").write_text("not a picture")
+    result = run("encode", *arguments, *QUICK)
+    assert result.exit_code == status, result.output
+    assert message in result.stderr
+    assert not Path("a.cool").exists()
+
+
+def test_no_space_left(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "a.cool"
+    out.write_bytes(b"old")
+    monkeypatch.setattr("numchic_trainer.command.encode.write_file", full)
+    result = run("encode", source, out, *QUICK)
+    assert result.exit_code == 5
+    assert "No space left" in result.stderr
+    assert out.read_bytes() == b"old"
+    monkeypatch.undo()
+    assert run("encode", source, out, *QUICK, "--resume").exit_code == 0  # the training is there
+
+
+def test_interrupted_and_resumed(source: Path, tmp_path: Path) -> None:
+    expected = tmp_path / "expected.cool"
+    options = ["--iterations", "2000", "--preset", "lop"]
+    out = tmp_path / "a.cool"
+    command = [sys.executable, "-m", "numchic", "encode", str(source), str(out), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    time.sleep(1.0)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(1.0)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert not out.exists()
+    if not out.with_name("a.cool.training").exists():
+        pytest.skip("interrupted before the training began")
+    again = run("encode", source, out, *options)
+    assert again.exit_code == 2
+    assert "--resume" in again.stderr
+    assert run("encode", source, out, *options, "--resume").exit_code == 0
+    assert run("encode", source, expected, *options).exit_code == 0
+    assert out.read_bytes() == expected.read_bytes()
+    assert not out.with_name("a.cool.training").exists()
+
+
+def test_several_pictures(tmp_path: Path) -> None:
+    names = ["a.png", "b.png", "c.png"]
+    for i, name in enumerate(names):
+        Image.fromarray(picture(6 + i, 7)).save(tmp_path / name)
+    (tmp_path / "d.png").write_text("not a picture")
+    inputs = [tmp_path / name for name in [*names, "d.png"]]
+    result = run("encode", *inputs, tmp_path / "out", *QUICK, "--jobs", "2")
+    assert result.exit_code == 1
+    assert "d.png" in result.stderr
+    assert "1 of 4" in result.stderr
+    streams = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert streams == ["a.cool", "b.cool", "c.cool"]
+    alone = tmp_path / "alone.cool"
+    assert run("encode", inputs[0], alone, *QUICK).exit_code == 0
+    assert alone.read_bytes() == (tmp_path / "out" / "a.cool").read_bytes()
+
+
+def test_names_that_collide_are_refused(tmp_path: Path) -> None:
+    result = run("encode", tmp_path / "a.png", tmp_path / "a.jpg", tmp_path / "out", *QUICK)
+    assert result.exit_code == 2
+    assert "same stream" in result.stderr
+
+
+def check_batch(folder: Path, *options: object) -> None:
+    result = run("encode-batch", folder, *QUICK, *options)
+    assert result.exit_code == 0, result.output
+    with (folder / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["picture"] for row in rows] == ["a.png", "b.png"]
+    for row in rows:
+        stream = folder / f"{row['picture']}.cool"
+        assert stream.stat().st_size == int(row["bytes"])
+        assert numchic.decode(stream).width == int(row["width"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i, name in enumerate(["a.png", "b.png"]):
+        Image.fromarray(picture(6 + i, 7)).save(tmp_path / name)
+    return tmp_path
+
+
+def test_batch_on_this_machine_and_restarted(folder: Path) -> None:
+    check_batch(folder, "--jobs", "2")
+    times = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.cool")}
+    check_batch(folder, "--jobs", "1")
+    assert {p.name: p.stat().st_mtime_ns for p in folder.glob("*.cool")} == times
+    (folder / "b.png.cool").unlink()
+    check_batch(folder, "--jobs", "1")
+    assert (folder / "a.png.cool").stat().st_mtime_ns == times["a.png.cool"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_batch_on_a_cluster(folder: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster:
+        check_batch(folder, "--scheduler", cluster.scheduler_address)
+
+
+def test_batch_without_pictures(tmp_path: Path) -> None:
+    result = run("encode-batch", tmp_path, *QUICK)
+    assert result.exit_code == 2
+    assert "no pictures" in result.stderr
+
+
+def test_help_does_not_load_torch() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from numchic.cli import main;"
+        "r = CliRunner().invoke(main, ['encode', '--help']); assert r.exit_code == 0;"
+        "assert 'lambda' in r.output; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_torch_the_message_says_what_to_install(source: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None;"
+        "from numchic.cli import main; main(['encode', sys.argv[1], 'a.cool'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(source)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "pip install 'numchic[trainer]'" in done.stderr
+
+
+def test_array_of_the_picture_is_what_is_encoded(source: Path) -> None:
+    from numchic_trainer import read_picture
+
+    assert np.array_equal(read_picture(source).to_rgb(), picture(9, 14))

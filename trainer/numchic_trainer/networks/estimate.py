@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Differentiable estimate of the bits of the networks (training, section 14)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from numchic_trainer.model.encoder import CoolChicEncoder
+
+# Steps that the search usually finds.
+_STEPS = {"arm": 2.0**-5, "ifce": 2.0**-4, "upsampling": 2.0**-6, "synthesis": 2.0**-7}
+
+
+def network_bits(model: CoolChicEncoder) -> Tensor:
+    """Bits of all trained weights, 2 log2(1 + |w| / step) each: the slope of an exp-Golomb code."""
+    total = torch.zeros((), device=model.latent_grids[0].device)
+    for module, step in _STEPS.items():
+        weights = [
+            p.flatten() for p in model.network_parameters(module, "weight") if p.requires_grad
+        ]
+        if weights:
+            total = total + 2.0 * torch.log2(1.0 + torch.cat(weights).abs() / step).sum()
+    return total

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which phases an encode has, as pure data (training, section 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from numchic_trainer.config import TrainConfig
+from numchic_trainer.training.schedule import warm_up_noise
+
+_WARM_UP_LATENT_BETAS = (0.725, 0.97)
+_N_EVALUATIONS = 20
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with an optimiser of its own.
+
+    Attributes
+    ----------
+    name : str
+    n_iterations : int
+        Of every candidate.
+    n_kept : int
+        Number of candidates, the best ones, that go on to the next phase.
+    lmbda, learning_rate : float
+    cosine : bool
+        Whether the learning rate falls to nearly zero along a cosine.
+    temperature, noise : (float, float)
+        Of soft rounding and of Gaussian noise, at the start and at the end.
+    latent_betas : (float, float)
+    network_rate : float
+        Weight of the bits of the networks.
+    tuned : bool
+        Whether the distortion is the one that was asked for, or mean squared error.
+    """
+
+    name: str
+    n_iterations: int
+    n_kept: int
+    lmbda: float
+    learning_rate: float
+    cosine: bool
+    temperature: tuple[float, float]
+    noise: tuple[float, float]
+    latent_betas: tuple[float, float]
+    network_rate: float
+    tuned: bool
+
+    @property
+    def evaluation_period(self) -> int:
+        """Iterations from one evaluation to the next."""
+        return max(1, self.n_iterations // _N_EVALUATIONS)
+
+
+def plan(config: TrainConfig) -> list[Phase]:
+    """Phases of an encode: with random networks a tournament comes before the main phase.
+
+    There is no last phase with fixed latents: its iterations are worth more in the main phase
+    (training, section 13).
+    """
+    phases = []
+    n_main = config.iterations
+    if config.init == "random":
+        length = max(1, round(config.iterations * config.warm_up_share))
+        noise = warm_up_noise(config.lmbda)
+        for n_candidates, n_kept in (
+            (config.n_candidates, config.n_finalists),
+            (config.n_finalists, 1),
+        ):
+            n_main -= n_candidates * length
+            phases.append(
+                Phase(
+                    "warm-up", length, n_kept, config.lmbda, config.learning_rate, False,
+                    (0.35, 0.35), (noise, noise), _WARM_UP_LATENT_BETAS, 0.0, False,
+                )
+            )  # fmt: skip
+    phases.append(
+        Phase(
+            "main", max(1, n_main), 1, config.lmbda, config.learning_rate, True,
+            (0.35, 0.08), (0.22, 0.15), config.latent_betas, config.network_rate, True,
+        )
+    )  # fmt: skip
+    return phases
+
+
+def refinement(config: TrainConfig, lmbda: float) -> Phase:
+    """Short phase that takes a trained model to another lambda."""
+    return Phase(
+        "refine", max(10, config.iterations // 5), 1, lmbda, 0.3 * config.learning_rate, True,
+        (0.15, 0.08), (0.17, 0.15), config.latent_betas, config.network_rate, True,
+    )  # fmt: skip
