@@ -19,21 +19,30 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from numchic_bitstream._jit import kernel
+from numchic_trainer.model.blocks import (
+    BLOCK,
+    F32,
+    F64,
+    LANES,
+    STRIP,
+    add_outer,
+    add_product,
+    add_rows,
+    clear,
+    copy,
+    fill,
+    padded_size,
+    relu,
+    relu_backward,
+    store,
+)
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 Layer = tuple[Tensor, Tensor]
 
-_BLOCK = 512  # columns of a block
-_STRIPS = 4  # a row of a block is also seen as 4 strips of 128 columns ...
-_STRIP = 128
-_LANES = 16  # ... and sums over columns are kept in 16 parts until the end
-_PARTS = 8  # _STRIP / _LANES
 _SCALE_OFFSET = 4.0
 
 _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
@@ -70,7 +79,7 @@ class _Parameters(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Derivatives of the total by the parameters, float64, each in ``_LANES`` parts.
+    """Derivatives of the total by the parameters, float64, each in ``LANES`` parts.
 
     ``hidden`` float64[L, P, P, 16], ``hidden_bias`` float64[L, P, 16], ``output`` and
     ``stabiliser`` float64[2, P, 16], ``output_bias`` float64[2, 16].
@@ -216,7 +225,7 @@ def _pack(n_hidden: int, fold: bool, tensors: Sequence[Tensor]) -> _Parameters:
     weights = [_array(tensor) for tensor in tensors[::2]]
     biases = [_array(tensor) for tensor in tensors[1::2]]
     width = weights[n_hidden].shape[1]
-    padded = width + -width % 4
+    padded = padded_size(width)
     hidden = np.zeros((n_hidden, padded, padded), np.float32)
     hidden_bias = np.zeros((n_hidden, padded), np.float32)
     for i in range(n_hidden):
@@ -242,11 +251,11 @@ def _differentiate(
     parameters = _pack(n_hidden, fold, tensors[2:])
     padded = parameters.output.shape[1]
     sums = _Sums(
-        np.zeros((n_hidden, padded, padded, _LANES)),
-        np.zeros((n_hidden, padded, _LANES)),
-        np.zeros((2, padded, _LANES)),
-        np.zeros((2, padded, _LANES)),
-        np.zeros((2, _LANES)),
+        np.zeros((n_hidden, padded, padded, LANES)),
+        np.zeros((n_hidden, padded, LANES)),
+        np.zeros((2, padded, LANES)),
+        np.zeros((2, padded, LANES)),
+        np.zeros((2, LANES)),
     )
     d_context = torch.empty(context.shape if for_context else (0, 0))
     d_symbols = torch.empty(symbols.shape)
@@ -339,7 +348,7 @@ def _rate(out: F32, symbols: F32, n: int, bits: F32, slope: F32) -> None:
     """
     mean, log_scale, latent = out[0], out[1], symbols[0]
     value, by_mean, by_scale = bits[0], slope[0], slope[1]
-    for k in range(_BLOCK):
+    for k in range(BLOCK):
         raw = log_scale[k]
         low = raw if raw > -_MAX_LOG_SCALE else -_MAX_LOG_SCALE
         clamped = low if low < _MAX_LOG_SCALE else _MAX_LOG_SCALE
@@ -364,34 +373,10 @@ def _rate(out: F32, symbols: F32, n: int, bits: F32, slope: F32) -> None:
         steep = difference * inverse * factor  # for d = 0 the difference is exactly 0
         by_mean[k] = steep if signed > _ZERO else -steep
         by_scale[k] = dp_dscale * inside
-    for k in range(n, _BLOCK):
+    for k in range(n, BLOCK):
         value[k] = _ZERO
         by_mean[k] = _ZERO
         by_scale[k] = _ZERO
-
-
-@kernel()
-def _add_product(weight: F32, x: F32, y: F32) -> None:
-    """Y += weight @ x; both sizes of weight are multiples of 4.
-
-    Four rows times four columns at a time keep sixteen weights in registers for one pass over the
-    symbols, against one load and store of y per row and four of x.
-    """
-    for o in range(0, weight.shape[0], 4):
-        for i in range(0, weight.shape[1], 4):
-            a0, a1, a2, a3 = weight[o, i], weight[o, i + 1], weight[o, i + 2], weight[o, i + 3]
-            p = o + 1
-            b0, b1, b2, b3 = weight[p, i], weight[p, i + 1], weight[p, i + 2], weight[p, i + 3]
-            p = o + 2
-            c0, c1, c2, c3 = weight[p, i], weight[p, i + 1], weight[p, i + 2], weight[p, i + 3]
-            p = o + 3
-            d0, d1, d2, d3 = weight[p, i], weight[p, i + 1], weight[p, i + 2], weight[p, i + 3]
-            for k in range(_BLOCK):
-                x0, x1, x2, x3 = x[i, k], x[i + 1, k], x[i + 2, k], x[i + 3, k]
-                y[o, k] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                y[o + 1, k] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-                y[o + 2, k] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
-                y[o + 3, k] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
 
 
 @kernel()
@@ -402,7 +387,7 @@ def _add_to_outputs(weight: F32, x: F32, y: F32) -> None:
         a0, a1, a2, a3 = weight[0, i], weight[0, i + 1], weight[0, i + 2], weight[0, i + 3]
         b0, b1, b2, b3 = weight[1, i], weight[1, i + 1], weight[1, i + 2], weight[1, i + 3]
         x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
-        for k in range(_BLOCK):
+        for k in range(BLOCK):
             y0[k] += a0 * x0[k] + a1 * x1[k] + a2 * x2[k] + a3 * x3[k]
             y1[k] += b0 * x0[k] + b1 * x1[k] + b2 * x2[k] + b3 * x3[k]
 
@@ -413,118 +398,8 @@ def _add_from_outputs(weight: F32, slope: F32, g: F32) -> None:
     slope0, slope1 = slope[0], slope[1]
     for i in range(weight.shape[1]):
         a, b, row = weight[0, i], weight[1, i], g[i]
-        for k in range(_BLOCK):
+        for k in range(BLOCK):
             row[k] += a * slope0[k] + b * slope1[k]
-
-
-@kernel()
-def _add_outer(g: F32, x: F32, tile: F32, sums: F64) -> None:
-    """Sums[o, i] += sum over columns of g[o] * x[i], in ``_LANES`` parts.
-
-    Two rows times two rows: four strips of columns are multiplied and added side by side (a sum
-    along a row could not be vectorised), later folded to the parts.
-
-    Parameters
-    ----------
-    g, x : float32[even, B]
-    tile : float32[2, rows of x, 128]
-        Scratch.
-    sums : float64[rows of g, rows of x, 16]
-    """
-    gs = g.reshape(g.shape[0], _STRIPS, _STRIP)
-    xs = x.reshape(x.shape[0], _STRIPS, _STRIP)
-    folded = tile.reshape(2, tile.shape[1], _PARTS, _LANES)
-    for o in range(0, g.shape[0], 2):
-        g0, g1 = gs[o], gs[o + 1]
-        for i in range(0, x.shape[0], 2):
-            x0, x1 = xs[i], xs[i + 1]
-            t0, t1, t2, t3 = tile[0, i], tile[0, i + 1], tile[1, i], tile[1, i + 1]
-            for k in range(_STRIP):
-                p0, p1, p2, p3 = g0[0, k], g0[1, k], g0[2, k], g0[3, k]
-                q0, q1, q2, q3 = g1[0, k], g1[1, k], g1[2, k], g1[3, k]
-                u0, u1, u2, u3 = x0[0, k], x0[1, k], x0[2, k], x0[3, k]
-                v0, v1, v2, v3 = x1[0, k], x1[1, k], x1[2, k], x1[3, k]
-                t0[k] = p0 * u0 + p1 * u1 + p2 * u2 + p3 * u3
-                t1[k] = p0 * v0 + p1 * v1 + p2 * v2 + p3 * v3
-                t2[k] = q0 * u0 + q1 * u1 + q2 * u2 + q3 * u3
-                t3[k] = q0 * v0 + q1 * v1 + q2 * v2 + q3 * v3
-        _fold(folded[0], sums[o])
-        _fold(folded[1], sums[o + 1])
-
-
-@kernel()
-def _add_rows(g: F32, tile: F32, sums: F64) -> None:
-    """Sums[o] += sum over the columns of g[o], in ``_LANES`` parts; ``tile`` as above."""
-    gs = g.reshape(g.shape[0], _STRIPS, _STRIP)
-    for o in range(g.shape[0]):
-        row, strip = gs[o], tile[0, o]
-        for k in range(_STRIP):
-            strip[k] = (row[0, k] + row[1, k]) + (row[2, k] + row[3, k])
-    _fold(tile[0].reshape(tile.shape[1], _PARTS, _LANES), sums)
-
-
-@kernel()
-def _fold(strips: F32, sums: F64) -> None:
-    """Add float32[>= rows, 8, 16] to the parts float64[rows, 16]."""
-    for i in range(sums.shape[0]):
-        s, parts = strips[i], sums[i]
-        for k in range(_LANES):
-            low = (s[0, k] + s[1, k]) + (s[2, k] + s[3, k])
-            high = (s[4, k] + s[5, k]) + (s[6, k] + s[7, k])
-            parts[k] += np.float64(low + high)
-
-
-@kernel()
-def _fill(y: F32, bias: F32) -> None:
-    for o in range(y.shape[0]):
-        value, row = bias[o], y[o]
-        for k in range(_BLOCK):
-            row[k] = value
-
-
-@kernel()
-def _clear(y: F32) -> None:
-    for o in range(y.shape[0]):
-        row = y[o]
-        for k in range(_BLOCK):
-            row[k] = _ZERO
-
-
-@kernel()
-def _relu(y: F32) -> None:
-    for o in range(y.shape[0]):
-        row = y[o]
-        for k in range(_BLOCK):
-            value = row[k]
-            row[k] = value if value > _ZERO else _ZERO
-
-
-@kernel()
-def _relu_backward(y: F32, g: F32) -> None:
-    """Clear the derivatives g where the result y of a ReLU is zero."""
-    for o in range(y.shape[0]):
-        result, row = y[o], g[o]
-        for k in range(_BLOCK):
-            value = row[k]
-            row[k] = value if result[k] > _ZERO else _ZERO
-
-
-@kernel()
-def _copy(source: F32, start: int, n: int, target: F32) -> None:
-    """Copy n columns from ``start`` to the front of a block, rows as in the source."""
-    for i in range(source.shape[0]):
-        row, block = source[i, start : start + n], target[i]
-        for k in range(n):
-            block[k] = row[k]
-
-
-@kernel()
-def _store(block: F32, start: int, n: int, target: F32) -> None:
-    """Copy the first n columns of a block to the columns from ``start``."""
-    for i in range(target.shape[0]):
-        source, row = block[i], target[i, start : start + n]
-        for k in range(n):
-            row[k] = source[k]
 
 
 @kernel()
@@ -533,10 +408,10 @@ def _forward(parameters: _Parameters, n: int, scratch: _Scratch) -> None:
     n_hidden = parameters.hidden.shape[0]
     for i in range(n_hidden):
         y = scratch.x[i + 1]
-        _fill(y, parameters.hidden_bias[i])
-        _add_product(parameters.hidden[i], scratch.x[i], y)
-        _relu(y)
-    _fill(scratch.out, parameters.output_bias)
+        fill(y, parameters.hidden_bias[i])
+        add_product(parameters.hidden[i], scratch.x[i], y)
+        relu(y)
+    fill(scratch.out, parameters.output_bias)
     _add_to_outputs(parameters.output, scratch.x[n_hidden], scratch.out)
     _add_to_outputs(parameters.stabiliser, scratch.x[0], scratch.out)
     _rate(scratch.out, scratch.symbols, n, scratch.bits, scratch.slope)
@@ -555,21 +430,21 @@ def _backward(
     """
     n_hidden = parameters.hidden.shape[0]
     if for_weights:
-        _add_outer(scratch.slope, scratch.x[n_hidden], scratch.tile, sums.output)
-        _add_outer(scratch.slope, scratch.x[0], scratch.tile, sums.stabiliser)
-        _add_rows(scratch.slope, scratch.tile, sums.output_bias)
+        add_outer(scratch.slope, scratch.x[n_hidden], scratch.tile, sums.output)
+        add_outer(scratch.slope, scratch.x[0], scratch.tile, sums.stabiliser)
+        add_rows(scratch.slope, scratch.tile, sums.output_bias)
     here = 0
-    _clear(scratch.g[here])
+    clear(scratch.g[here])
     _add_from_outputs(parameters.output, scratch.slope, scratch.g[here])
     for i in range(n_hidden - 1, -1, -1):
         g, before = scratch.g[here], scratch.g[1 - here]
-        _relu_backward(scratch.x[i + 1], g)
+        relu_backward(scratch.x[i + 1], g)
         if for_weights:
-            _add_outer(g, scratch.x[i], scratch.tile, sums.hidden[i])
-            _add_rows(g, scratch.tile, sums.hidden_bias[i])
+            add_outer(g, scratch.x[i], scratch.tile, sums.hidden[i])
+            add_rows(g, scratch.tile, sums.hidden_bias[i])
         if i > 0 or for_context:
-            _clear(before)
-            _add_product(parameters.transposed[i], g, before)
+            clear(before)
+            add_product(parameters.transposed[i], g, before)
         here = 1 - here
     if for_context:
         _add_from_outputs(parameters.stabiliser, scratch.slope, scratch.g[here])
@@ -580,13 +455,13 @@ def _backward(
 def _allocate(n_hidden: int, width: int) -> _Scratch:
     """Scratch memory; zeros, so that columns never written are finite."""
     return _Scratch(
-        np.zeros((n_hidden + 1, width, _BLOCK), np.float32),
-        np.zeros((2, _BLOCK), np.float32),
-        np.zeros((1, _BLOCK), np.float32),
-        np.zeros((1, _BLOCK), np.float32),
-        np.zeros((2, _BLOCK), np.float32),
-        np.zeros((2, width, _BLOCK), np.float32),
-        np.zeros((2, width, _STRIP), np.float32),
+        np.zeros((n_hidden + 1, width, BLOCK), np.float32),
+        np.zeros((2, BLOCK), np.float32),
+        np.zeros((1, BLOCK), np.float32),
+        np.zeros((1, BLOCK), np.float32),
+        np.zeros((2, BLOCK), np.float32),
+        np.zeros((2, width, BLOCK), np.float32),
+        np.zeros((2, width, STRIP), np.float32),
     )
 
 
@@ -604,16 +479,16 @@ def _evaluate(parameters: _Parameters, context: F32, symbols: F32, rows: F32) ->
     """
     scratch = _allocate(parameters.hidden.shape[0], parameters.output.shape[1])
     latents = symbols.reshape(1, symbols.size)
-    total = np.zeros((1, _LANES))
-    for start in range(0, symbols.size, _BLOCK):
-        n = min(_BLOCK, symbols.size - start)
-        _copy(context, start, n, scratch.x[0])
-        _copy(latents, start, n, scratch.symbols)
+    total = np.zeros((1, LANES))
+    for start in range(0, symbols.size, BLOCK):
+        n = min(BLOCK, symbols.size - start)
+        copy(context, start, n, scratch.x[0])
+        copy(latents, start, n, scratch.symbols)
         _forward(parameters, n, scratch)
-        _add_rows(scratch.bits, scratch.tile, total)
+        add_rows(scratch.bits, scratch.tile, total)
         if rows.shape[1] > 0:
-            _store(scratch.bits, start, n, rows[0:1])
-            _store(scratch.out, start, n, rows[1:3])
+            store(scratch.bits, start, n, rows[0:1])
+            store(scratch.out, start, n, rows[1:3])
     for k in range(rows.shape[1]):
         rows[2, k] = np.exp(min(max(rows[2, k], -_MAX_LOG_SCALE), _MAX_LOG_SCALE))
     return float(total.sum())
@@ -648,18 +523,18 @@ def _evaluate_and_differentiate(
     scratch = _allocate(parameters.hidden.shape[0], parameters.output.shape[1])
     latents = symbols.reshape(1, symbols.size)
     for_context = d_context.size > 0
-    total = np.zeros((1, _LANES))
-    for start in range(0, symbols.size, _BLOCK):
-        n = min(_BLOCK, symbols.size - start)
-        _copy(context, start, n, scratch.x[0])
-        _copy(latents, start, n, scratch.symbols)
+    total = np.zeros((1, LANES))
+    for start in range(0, symbols.size, BLOCK):
+        n = min(BLOCK, symbols.size - start)
+        copy(context, start, n, scratch.x[0])
+        copy(latents, start, n, scratch.symbols)
         _forward(parameters, n, scratch)
-        _add_rows(scratch.bits, scratch.tile, total)
+        add_rows(scratch.bits, scratch.tile, total)
         by_mean = scratch.slope[0]
         for k in range(n):
             d_symbols[start + k] = -by_mean[k]
         if for_weights or for_context:
             here = _backward(parameters, for_weights, for_context, scratch, sums)
             if for_context:
-                _store(scratch.g[here], start, n, d_context)
+                store(scratch.g[here], start, n, d_context)
     return float(total.sum())
