@@ -16,6 +16,7 @@ from numchic_bitstream.complexity import Macs, count_macs
 from numchic_bitstream.grids import Grid, grid_list, ifce_inputs, synthesis_inputs
 from numchic_bitstream.headers import CoolChicHeader, Descriptor, Resize
 from numchic_trainer.model.arm import Arm
+from numchic_trainer.model.gather import gather
 from numchic_trainer.model.ifce import Ifce
 from numchic_trainer.model.laplace import laplace_bits
 from numchic_trainer.model.module import ParameterModule
@@ -302,11 +303,16 @@ class CoolChicEncoder(ParameterModule):
 
     def contexts(self, grids: list[Tensor]) -> Tensor:
         """Contexts of all latents, channel first: shape (D, number of latents)."""
+        features: list[Tensor | None] = [None] * len(grids)
+        if self.ifce is not None:
+            features = self.ifce.coarse(grids)
+        n_spatial, n_features = self.param.spatial_context_arm, self.header.output_feature_ifce
+        if grids[0].device.type == "cpu" and grids[0].dtype == torch.float32:
+            return gather(grids, features, n_spatial, n_features)
         spatial = torch.cat([self._spatial(grid) for grid in grids], 1)
         if self.ifce is None:
             return spatial
-        features = torch.cat([f.flatten(1) for f in self.ifce(grids)], 1)
-        return torch.cat([spatial, features])
+        return torch.cat([spatial, torch.cat([f.flatten(1) for f in self.ifce(grids)], 1)])
 
     def _spatial(self, grid: Tensor) -> Tensor:
         height, width = grid.shape

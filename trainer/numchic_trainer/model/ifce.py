@@ -15,9 +15,9 @@ from numchic_trainer.model.module import ParameterModule
 
 def double(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Double a tensor (C, h, w) by repetition and keep the first rows and columns of ``size``."""
-    height, width = size
-    repeated = x.repeat_interleave(2, 1)[:, :height].repeat_interleave(2, 2)
-    return repeated[:, :, :width]
+    n, height, width = x.shape
+    repeated = x[:, :, None, :, None].expand(n, height, 2, width, 2)
+    return repeated.reshape(n, 2 * height, 2 * width)[:, : size[0], : size[1]]
 
 
 class Ifce(ParameterModule):
@@ -51,11 +51,24 @@ class Ifce(ParameterModule):
         -------
         list of Tensor, shape (F, h, w)
         """
-        features: list[Tensor] = []
+        features = self.coarse(grids)
+        return [
+            grid.new_zeros(self.n_features, *grid.shape)
+            if feature is None
+            else double(feature, (grid.shape[0], grid.shape[1]))
+            for grid, feature in zip(grids, features, strict=True)
+        ]
+
+    def coarse(self, grids: Sequence[Tensor]) -> list[Tensor | None]:
+        """Features of every grid before they are repeated to twice the size; None for zeros.
+
+        The layers are linear, so they can be applied before the repetition.
+        """
+        features: list[Tensor | None] = []
         stack: Tensor | None = None
         for k in reversed(range(len(grids))):
             size = (grids[k].shape[0], grids[k].shape[1])
-            features.append(self._features(k, stack, size, grids[k]))
+            features.append(self._features(k, stack, size))
             own = grids[k][None]
             if stack is None:
                 stack = own
@@ -64,13 +77,12 @@ class Ifce(ParameterModule):
                 stack = torch.cat([own, stack if same else double(stack, size)])
         return features[::-1]
 
-    def _features(
-        self, k: int, stack: Tensor | None, size: tuple[int, int], like: Tensor
-    ) -> Tensor:
+    def _features(self, k: int, stack: Tensor | None, size: tuple[int, int]) -> Tensor | None:
         if not self.inputs[k]:
-            return like.new_zeros(self.n_features, *size)
+            return None
         layer = cast("ArmLinear", self.layers[str(k)])
         if stack is None:  # the first grid sees one channel of zeros
-            return layer.bias[:, None, None].expand(self.n_features, *size)
+            shape = (self.n_features, -(-size[0] // 2), -(-size[1] // 2))
+            return layer.bias[:, None, None].expand(shape)
         flat = layer.weight @ stack.flatten(1) + layer.bias[:, None]
-        return double(flat.view(self.n_features, *stack.shape[1:]), size)
+        return flat.view(self.n_features, *stack.shape[1:])
