@@ -12,7 +12,7 @@ import numchic
 from numchic_trainer import Event, TrainConfig, encode
 from pictures import picture
 
-CONFIG = TrainConfig(preset="lop", iterations=60, seed=3)
+CONFIG = TrainConfig(preset="lop", iterations=60, seed=3, init="random")
 
 
 class Stop(Exception):  # noqa: N818

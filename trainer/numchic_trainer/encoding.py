@@ -40,9 +40,11 @@ from numchic_trainer.networks.stepsearch import quantise_networks
 from numchic_trainer.preset import choose_preset
 from numchic_trainer.start import starting_points
 from numchic_trainer.training.checkpoint import load_checkpoint, save_checkpoint
+from numchic_trainer.training.features import FeatureExtractor
 from numchic_trainer.training.plan import plan, refinement
 from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Training
+from numchic_trainer.training.wasserstein import WassersteinLoss
 from numchic_trainer.write import write_model
 
 Image = Picture | NDArray[np.uint8] | NDArray[np.uint16]
@@ -117,6 +119,7 @@ def encode(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
+    extractor: FeatureExtractor | None = None,
 ) -> EncodeResult:
     """Encode a picture.
 
@@ -133,6 +136,9 @@ def encode(
     checkpoint : Path, optional
         File in which the training is kept every ``checkpoint_seconds`` and when it is stopped. If
         it exists, training goes on from there, to the same result as without the interruption.
+    extractor : FeatureExtractor, optional
+        Features that are compared if ``config.tune`` is "wasserstein"; default: a fixed
+        :class:`numchic_trainer.training.features.FilterBank`.
 
     Returns
     -------
@@ -147,7 +153,9 @@ def encode(
         The decoder does not give back what was written: a bug.
     """
     picture = image if isinstance(image, Picture) else _rgb_picture(image, bitdepth)
-    return _Encode(picture, config or TrainConfig(), progress, checkpoint, checkpoint_seconds).run()
+    return _Encode(
+        picture, config or TrainConfig(), progress, checkpoint, checkpoint_seconds, extractor
+    ).run()
 
 
 def _rgb_picture(image: NDArray[np.uint8] | NDArray[np.uint16], bitdepth: int) -> Picture:
@@ -179,6 +187,7 @@ class _Encode:
         progress: Progress | None,
         checkpoint: Path | None,
         checkpoint_seconds: float,
+        extractor: FeatureExtractor | None,
     ) -> None:
         torch.set_num_threads(config.threads)
         self.picture = picture
@@ -186,6 +195,7 @@ class _Encode:
         self.progress = progress
         self.checkpoint = checkpoint
         self.checkpoint_seconds = checkpoint_seconds
+        self.extractor = extractor
         self.saved_at = time.monotonic()
         self.preset = choose_preset(picture, config)
         self.log: list[dict[str, float | str]] = []
@@ -206,15 +216,15 @@ class _Encode:
                 raise UsageError(
                     "only RGB pictures can be tuned so", "tune", None, picture.data_type
                 )
-            from numchic_trainer.training.wasserstein import WassersteinLoss
-
-            target = dataclasses.replace(target, perceptual=WassersteinLoss(target.planes[0]))
+            target = dataclasses.replace(
+                target, perceptual=WassersteinLoss(target.planes[0], self.extractor)
+            )
         with torch.random.fork_rng(devices=[]):
             model = CoolChicEncoder(parameter)
         if picture.data_type != "rgb":
             _set_output_range(model, target)
         model.to(config.device)
-        candidates = starting_points(model, config, self.preset)
+        candidates = starting_points(model, config, self.preset, rgb=picture.data_type == "rgb")
         return Training(model, target, plan(config), candidates, config.seed)
 
     def run(self) -> EncodeResult:

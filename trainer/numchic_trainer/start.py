@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from importlib.resources import files
 from pathlib import Path
 
 import torch
+from safetensors.torch import load
 from torch import Tensor
 
 from numchic_bitstream import UsageError, read_stream
@@ -16,37 +18,62 @@ from numchic_trainer.training.train import Param
 from numchic_trainer.write import load_model
 
 
-def starting_points(model: CoolChicEncoder, config: TrainConfig, preset: Preset) -> list[Param]:
+def starting_points(
+    model: CoolChicEncoder, config: TrainConfig, preset: Preset, *, rgb: bool = True
+) -> list[Param]:
     """Parameters of all candidates; latents are zero.
+
+    Parameters
+    ----------
+    model : CoolChicEncoder
+        Its parameters are drawn anew.
+    config : TrainConfig
+    preset : str
+    rgb : bool
+        False if the picture has other channels than the shared synthesis was trained on.
 
     Raises
     ------
     UsageError
         The stream to start from has another architecture.
+    OSError
+        It cannot be read.
     """
-    if config.init != "random":
-        return [_from_stream(model, Path(config.init))]
+    n_candidates = config.n_candidates if config.init == "random" else 1
     candidates = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        for _ in range(config.n_candidates):
+        for _ in range(n_candidates):
             model.reinitialize_parameters()
             candidates.append(model.get_param())
+    if config.init == "shared":
+        _put_shared(candidates[0], preset, rgb)
+    elif config.init != "random":
+        _put_stream(candidates[0], Path(config.init))
     return candidates
 
 
-def _from_stream(model: CoolChicEncoder, path: Path) -> Param:
+def _put_shared(param: Param, preset: Preset, rgb: bool) -> None:
+    """Put the shared networks in, as far as this architecture has room for them.
+
+    A picture with more levels has more inputs; those come last, and stay random.
+    """
+    data = (files("numchic_trainer") / "starts" / f"{preset}.safetensors").read_bytes()
+    for name, shared in load(data).items():
+        if name in param and (rgb or not name.startswith("synthesis")):
+            tensor = param[name]
+            common = tuple(
+                slice(min(a, b)) for a, b in zip(tensor.shape, shared.shape, strict=True)
+            )
+            tensor[common] = shared[common].to(tensor.device)
+
+
+def _put_stream(param: Param, path: Path) -> None:
     part = read_stream(path.read_bytes()).frames[0].residue
     source = OrderedDict(load_model(part).named_parameters())
-    param = model.get_param()
     for name, tensor in param.items():
-        if _is_network(name):
+        if not name.startswith(("latent_grids", "synthesis.output_transform")):
             param[name] = _taken(name, tensor, source, path)
-    return param
-
-
-def _is_network(name: str) -> bool:
-    return not name.startswith(("latent_grids", "synthesis.output_transform"))
 
 
 def _taken(name: str, like: Tensor, source: OrderedDict[str, Tensor], path: Path) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from numchic_bitstream.headers import MAX_EXPGOL_CNT, MAX_Q_STEP
 from numchic_trainer.model.encoder import KINDS, CoolChicEncoder
-from numchic_trainer.training.train import Target
+from numchic_trainer.training.target import Target
 
 _MAX_INTEGER = 65535
 SEARCH_ORDER = ("arm", "ifce", "synthesis", "upsampling")
@@ -53,33 +53,35 @@ class HalfLosses:
         self.target = target
         self.grids = model.quantised_latents()
 
-    def rate(self) -> float:
+    def rate(self) -> Tensor:
         """Weighted bits of the latents."""
-        return self.target.rate_weight() * float(self.model.latent_rate(self.grids))
+        return self.target.rate_weight() * self.model.latent_rate(self.grids)
 
-    def picture(self) -> float:
-        """Distortion of the rounded picture."""
-        return self._distortion(self.model.dense(self.grids))
+    def picture(self, rounded: bool = True) -> Tensor:
+        """Distortion of the picture."""
+        dense = self.model.dense(self.grids)
+        return self.target.distortion(self.model.render(dense), rounded=rounded)
 
-    def _distortion(self, dense: Tensor) -> float:
-        return float(self.target.distortion(self.model.render(dense), rounded=True))
+    def half(self, module: str) -> Callable[[bool], Tensor]:
+        """Function for the half that a module changes, the other modules being fixed.
 
-    def half(self, module: str) -> Callable[[], float]:
-        """Function for the half that a module changes, the other modules being fixed."""
+        Its argument says whether samples are rounded, which makes it exact but without gradient.
+        """
+        model, target = self.model, self.target
         if module == "arm":
-            contexts, weight = self.model.contexts(self.grids), self.target.rate_weight()
-            return lambda: weight * float(self.model.latent_rate(self.grids, contexts))
+            contexts, weight = model.contexts(self.grids), target.rate_weight()
+            return lambda _: weight * model.latent_rate(self.grids, contexts)
         if module == "ifce":
-            return self.rate
+            return lambda _: self.rate()
         if module == "synthesis":
-            dense = self.model.dense(self.grids)
-            return lambda: self._distortion(dense)
+            dense = model.dense(self.grids)
+            return lambda rounded: target.distortion(model.render(dense), rounded=rounded)
         return self.picture
 
     def total(self) -> float:
         """Whole loss, with the bits of the networks quantised so far."""
         bits = self.model.get_network_rate()[1]
-        return self.rate() + self.picture() + self.target.rate_weight() * bits
+        return float(self.rate() + self.picture()) + self.target.rate_weight() * bits
 
 
 def quantise_networks(model: CoolChicEncoder, target: Target) -> float:
@@ -104,7 +106,11 @@ def quantise_networks(model: CoolChicEncoder, target: Target) -> float:
 
 
 def _search(
-    model: CoolChicEncoder, module: str, kind: str, loss: Callable[[], float], weight: float
+    model: CoolChicEncoder,
+    module: str,
+    kind: str,
+    loss: Callable[[bool], Tensor],
+    weight: float,
 ) -> None:
     """Find the step of one tensor group, everything else as it is."""
     parameters = model.network_parameters(module, kind)  # type: ignore[arg-type]
@@ -120,7 +126,7 @@ def _search(
         for p, o in zip(parameters, originals, strict=True):
             p.copy_(torch.round(o / step) * step)
         order, bits = best_order(integers.to(torch.int64).numpy())
-        value = loss() + weight * bits
+        value = float(loss(True)) + weight * bits
         if best is None or value < best[0]:
             best = (value, exponent, order, [p.detach().clone() for p in parameters])
     assert best is not None
