@@ -109,7 +109,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_ppm_round_trip(tmp_path: Path, bitdepth: int) -> None:
     samples = picture(5, 9, (1 << bitdepth) - 1)
     planes = tuple(np.moveaxis(samples, -1, 0))
-    source = Picture(planes, "rgb", bitdepth)  # type: ignore[arg-type]
+    source = Picture(planes, "rgb", bitdepth)
     (tmp_path / "a.ppm").write_bytes(encode_image(source, "ppm"))
     found = read_picture(tmp_path / "a.ppm")
     assert found.bitdepth == bitdepth

@@ -60,8 +60,8 @@ def test_spatial(size: int, height: int, width: int) -> None:
     x, weight, bias = theirs
     expected = F.conv2d(F.pad(x[None], (size // 2,) * 4, mode="replicate"), weight, bias)[0]
     found = spatial(*ours)
-    found.backward(incoming)
-    expected.backward(incoming.double())
+    torch.autograd.backward(found, incoming)
+    torch.autograd.backward(expected, incoming.double())
     assert close(found, expected)
     for a, b in zip(ours, theirs, strict=True):
         assert a.grad is not None
@@ -91,6 +91,7 @@ def test_synthesis_is_that_of_its_layers(layers: list[str], stabiliser: bool, no
     x = torch.randn(1, 6, 11, 13, requires_grad=True)
     y = x
     for layer, form in zip(synthesis.trunk, synthesis.layer_forms, strict=True):
+        assert isinstance(layer, SynthesisConv2d)
         reach = layer.weight.shape[-1] // 2
         z = F.conv2d(F.pad(y, (reach,) * 4, mode="replicate"), layer.weight, layer.bias)
         z = z + y if form.mode == "residual" else z

@@ -17,7 +17,7 @@ from numchic import UsageError
 from numchic_trainer import TrainConfig, encode
 from numchic_trainer.training.features import FilterBank, Vgg16
 from numchic_trainer.training.wasserstein import WassersteinLoss, wasserstein_distance
-from pictures import picture
+from pictures import picture, yuv_picture
 
 
 def maps(*shapes: tuple[int, int, int]) -> list[Tensor]:
@@ -132,6 +132,4 @@ def test_encoding_with_any_extractor() -> None:
     assert calls
     assert result.stream != encode(picture(16, 16), config).stream
     with pytest.raises(UsageError, match="RGB"):
-        from pictures import yuv_picture
-
         encode(yuv_picture(8, 8, "yuv420"), config)

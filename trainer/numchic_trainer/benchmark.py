@@ -70,7 +70,7 @@ def measure(preset: Preset, height: int, width: int, n: int = 30) -> dict[str, f
     config = TrainConfig(preset=preset, n_candidates=1, n_finalists=1, iterations=100 * n)
     model = CoolChicEncoder(architecture(config, preset, (height, width)))
     target = Target.of_picture(_picture(height, width), config.lmbda)
-    training = Training(model, target, plan(config)[-1:], [model.get_param()], seed=0)
+    training = Training(model, target, plan(config, preset)[-1:], [model.get_param()], seed=0)
     times = {"iteration": _median_ms(training.advance, n)}
     for name, work in _stages(model).items():
         times[name] = _median_ms(work, n)

@@ -71,9 +71,9 @@ class TrainConfig:
         Random initialisations in the first and second stage of the warm-up.
     warm_up_share : float
         Iterations of one stage of one candidate, as a share of all.
-    network_rate : float
-        Weight of an estimate of the bits of the networks in the loss of the main phase; 1/2 lowers
-        the loss by 2 to 6 % where networks are a large part of the stream.
+    network_rate : float, optional
+        Weight of an estimate of the bits of the networks in the loss of the main phase; None for
+        what suits the preset: 0 (lop), 1/2 (mop), 1 (hop, vhop).
     device : str
         "cpu", or a device of torch such as "cuda".
     threads : int
@@ -98,7 +98,7 @@ class TrainConfig:
     n_candidates: int = 5
     n_finalists: int = 2
     warm_up_share: float = 1 / 40
-    network_rate: float = 0.5
+    network_rate: float | None = None
     device: str = "cpu"
     threads: int = 1
 

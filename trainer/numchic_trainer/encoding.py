@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import numchic
 from numchic.latents import decode_latents
-from numchic.picture import Picture
+from numchic.picture import Picture, Samples
 from numchic_bitstream import (
     CoolChic,
     Frame,
@@ -173,8 +173,8 @@ def _rgb_picture(image: NDArray[np.uint8] | NDArray[np.uint16], bitdepth: int) -
             f"uint8 or uint16 of shape (H, W, 3), {bitdepth} bits",
         )  # fmt: skip
     kind = np.uint8 if bitdepth == 8 else np.uint16
-    red, green, blue = (np.ascontiguousarray(image[..., c], kind) for c in range(3))
-    return Picture((red, green, blue), "rgb", bitdepth)
+    planes: list[Samples] = [image[..., c].astype(kind) for c in range(3)]
+    return Picture((planes[0], planes[1], planes[2]), "rgb", bitdepth)
 
 
 class _Encode:
@@ -225,7 +225,7 @@ class _Encode:
             _set_output_range(model, target)
         model.to(config.device)
         candidates = starting_points(model, config, self.preset, rgb=picture.data_type == "rgb")
-        return Training(model, target, plan(config), candidates, config.seed)
+        return Training(model, target, plan(config, self.preset), candidates, config.seed)
 
     def run(self) -> EncodeResult:
         if self.checkpoint is not None and self.checkpoint.exists():
@@ -238,7 +238,7 @@ class _Encode:
             if lmbda is None:
                 return result
             self.log = result.log
-            self.training.phases.append(refinement(self.config, lmbda))
+            self.training.phases.append(refinement(self.config, self.preset, lmbda))
 
     def _next_lmbda(self, result: EncodeResult) -> float | None:
         """Lambda of another attempt at the goal, or None."""

@@ -123,7 +123,7 @@ def _from_pillow(path: Path, image: Image.Image) -> Picture:
         return Picture((grey, grey, grey), "rgb", 16)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        if rgba.getextrema()[3] != (255, 255):
+        if rgba.getchannel("A").getextrema() != (255, 255):
             raise UsageError(
                 "Cool-chic has no transparency: flatten the picture first", path.name, None,
                 f"mode {image.mode}", "opaque pixels",
@@ -188,7 +188,7 @@ def _yuv_format(
         match = _NAME_SIZE.search(name)
         if match is None:
             raise UsageError("the size is not known", path.name, None, None, "such as 352x288")
-        size = int(match[2]), int(match[1])
+        size = (int(match[2]), int(match[1]))
         name = name.replace(match[0], " ")  # its digits mean nothing else
     if data_type is None:
         match = _NAME_TYPE.search(name)
@@ -199,7 +199,7 @@ def _yuv_format(
     if not 8 <= bitdepth <= 16:
         raise UsageError("no such depth", "bitdepth", None, bitdepth, "8 .. 16")
     _check_size(path, *size)
-    return _Yuv(*size, data_type, bitdepth)
+    return _Yuv(size[0], size[1], data_type, bitdepth)
 
 
 def _read_yuv(path: Path, form: _Yuv) -> Picture:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from importlib.resources import files
 from pathlib import Path
 
@@ -70,13 +69,13 @@ def _put_shared(param: Param, preset: Preset, rgb: bool) -> None:
 
 def _put_stream(param: Param, path: Path) -> None:
     part = read_stream(path.read_bytes()).frames[0].residue
-    source = OrderedDict(load_model(part).named_parameters())
+    source: dict[str, Tensor] = dict(load_model(part).named_parameters())
     for name, tensor in param.items():
         if not name.startswith(("latent_grids", "synthesis.output_transform")):
             param[name] = _taken(name, tensor, source, path)
 
 
-def _taken(name: str, like: Tensor, source: OrderedDict[str, Tensor], path: Path) -> Tensor:
+def _taken(name: str, like: Tensor, source: dict[str, Tensor], path: Path) -> Tensor:
     found = source.get(name)
     if found is None or found.shape != like.shape:
         raise UsageError("the stream to start from has another architecture", name, None, path.name)

@@ -134,7 +134,7 @@ def _executor(scheduler: str | None, n_jobs: int | None) -> Iterator[tuple[Execu
         raise UsageError(
             "a cluster needs Dask: pip install 'numchic[cluster]'", "scheduler"
         ) from error
-    with Client(scheduler) as client:
+    with Client(scheduler) as client:  # type: ignore[no-untyped-call]
         # One more than can run, so that no worker waits for us.
         n_jobs = n_jobs or sum(client.nthreads().values()) + 1
         yield client.get_executor(), n_jobs

@@ -2,8 +2,8 @@
 """Arithmetic on blocks of columns: what the kernels of the networks are made of.
 
 A block is float32[rows, 512]: activations of 512 symbols or pixels, small enough to stay in the
-cache. Inner loops run over columns. Sums over columns are kept in 16 parts, float64, each in a fixed
-order, so that results do not depend on anything but the data.
+cache. Inner loops run over columns. Sums over columns are kept in 16 parts, float64, each in a
+fixed order, so that results do not depend on anything but the data.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ def add_rows(g: F32, tile: F32, sums: F64) -> None:
 
 @kernel()
 def fill(y: F32, bias: F32) -> None:
+    """Set every row o to bias[o]."""
     for o in range(y.shape[0]):
         value, row = bias[o], y[o]
         for k in range(BLOCK):
@@ -121,6 +122,7 @@ def fill(y: F32, bias: F32) -> None:
 
 @kernel()
 def clear(y: F32) -> None:
+    """Set all to zero."""
     for o in range(y.shape[0]):
         row = y[o]
         for k in range(BLOCK):
@@ -129,6 +131,7 @@ def clear(y: F32) -> None:
 
 @kernel()
 def relu(y: F32) -> None:
+    """Clear what is negative."""
     for o in range(y.shape[0]):
         row = y[o]
         for k in range(BLOCK):

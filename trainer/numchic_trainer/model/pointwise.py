@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The 1 x 1 layers of the synthesis in one sweep, with their own gradient (training, 2.6 and 13).
 
-A pixel of the input x, with S channels, gives two results: the trunk W2 relu(W1 x + b1) + b2 and the
-stabiliser Ws x + bs. The H hidden activations of a block of pixels stay in the cache; backward
+A pixel of the input x, with S channels, gives two results: the trunk W2 relu(W1 x + b1) + b2 and
+the stabiliser Ws x + bs. The H hidden activations of a block of pixels stay in the cache; backward
 computes them again instead of storing 4 H bytes per pixel.
 """
 

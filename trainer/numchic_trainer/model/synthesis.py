@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -168,7 +168,7 @@ class Synthesis(ParameterModule):
     def _pointwise(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """First two layers and stabiliser, fused."""
         weights: list[Tensor] = []
-        for layer in self.trunk[:2]:
+        for layer in cast("list[SynthesisConv2d]", list(self.trunk[:2])):
             weights += [layer.weight[:, :, 0, 0], layer.bias]
         if self.stabiliser is not None:
             unseen = x.shape[1] - self.n_latents  # channels of common randomness

@@ -8,6 +8,7 @@ two-dimensional one, at a fraction of the cost.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +124,10 @@ def _filter(x: Tensor, half: Tensor, dim: int) -> Tensor:
     return y
 
 
+_Double = UpsamplingSeparableSymmetricConvTranspose2d
+_Filter = UpsamplingSeparableSymmetricConv2d
+
+
 class Upsampling(ParameterModule):
     """Turns latents of several resolutions into dense latents.
 
@@ -168,15 +173,15 @@ class Upsampling(ParameterModule):
         """
         *finer, dense = decoder_side_latent
         for step, latent in enumerate(reversed(finer)):
-            x2 = self.x2[min(step, len(self.x2) - 1)]
-            preconcat = self.preconcat[min(step, len(self.preconcat) - 1)]
+            x2 = cast("_Double", self.x2[min(step, len(self.x2) - 1)])
+            preconcat = cast("_Filter", self.preconcat[min(step, len(self.preconcat) - 1)])
             if latent.shape[:2] == (1, 1) and _has_kernels(latent):
-                step_ = upsampling_step(latent[0, 0], dense[0], preconcat.weight, x2.weight)
-                dense = step_[None]
-                continue
-            height, width = latent.shape[-2:]
-            doubled = x2(dense)[..., :height, :width]
-            dense = torch.cat([preconcat(latent), doubled], 1)
+                planes = upsampling_step(latent[0, 0], dense[0], preconcat.weight, x2.weight)
+                dense = planes[None]
+            else:
+                height, width = latent.shape[-2:]
+                doubled = x2(dense)[..., :height, :width]
+                dense = torch.cat([preconcat(latent), doubled], 1)
         return dense
 
 

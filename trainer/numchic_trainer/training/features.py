@@ -17,7 +17,7 @@ from numchic_bitstream import UsageError
 class FeatureExtractor(Protocol):
     """Anything that turns a picture into feature maps."""
 
-    def __call__(self, picture: Tensor) -> list[Tensor]:
+    def __call__(self, picture: Tensor, /) -> list[Tensor]:
         """Feature maps of a picture.
 
         Parameters
@@ -51,8 +51,8 @@ class FilterBank:
     of four directed derivatives and of the second derivative: 13 channels. Scales follow each other
     by averages of 2 x 2 samples and end before a side would be shorter than 4.
 
-    The features are scaled so that the distortion of a slightly blurred photograph is about its mean
-    squared error: the same lambdas then mean similar rates.
+    The features are scaled so that the distortion of a slightly blurred photograph is about its
+    mean squared error: the same lambdas then mean similar rates.
 
     Parameters
     ----------

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from numchic_trainer.config import TrainConfig
+from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.training.schedule import warm_up_noise
 
 _WARM_UP_LATENT_BETAS = (0.725, 0.97)
-_N_EVALUATIONS = 20
+_N_EVALUATIONS = 20  # of the main phase
+_N_WARM_UP_EVALUATIONS = 2
+# Small networks lose more in distortion than they gain in bits.
+_NETWORK_RATES: dict[Preset, float] = {"lop": 0.0, "mop": 0.5, "hop": 1.0, "vhop": 1.0}
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Phase:
     name : str
     n_iterations : int
         Of every candidate.
+    n_evaluations : int
+        Evaluations on the way; the best parameters seen are kept.
     n_kept : int
         Number of candidates, the best ones, that go on to the next phase.
     lmbda, learning_rate : float
@@ -33,10 +38,13 @@ class Phase:
         Weight of the bits of the networks.
     tuned : bool
         Whether the distortion is the one that was asked for, or mean squared error.
+    start_counts : bool
+        Whether the parameters at the start may stay the best ones.
     """
 
     name: str
     n_iterations: int
+    n_evaluations: int
     n_kept: int
     lmbda: float
     learning_rate: float
@@ -46,14 +54,15 @@ class Phase:
     latent_betas: tuple[float, float]
     network_rate: float
     tuned: bool
+    start_counts: bool = True
 
     @property
     def evaluation_period(self) -> int:
         """Iterations from one evaluation to the next."""
-        return max(1, self.n_iterations // _N_EVALUATIONS)
+        return max(1, self.n_iterations // self.n_evaluations)
 
 
-def plan(config: TrainConfig) -> list[Phase]:
+def plan(config: TrainConfig, preset: Preset) -> list[Phase]:
     """Phases of an encode: with random networks a tournament comes before the main phase.
 
     There is no last phase with fixed latents: its iterations are worth more in the main phase
@@ -71,22 +80,28 @@ def plan(config: TrainConfig) -> list[Phase]:
             n_main -= n_candidates * length
             phases.append(
                 Phase(
-                    "warm-up", length, n_kept, config.lmbda, config.learning_rate, False,
+                    "warm-up", length, _N_WARM_UP_EVALUATIONS, n_kept,
+                    config.lmbda, config.learning_rate, False,
                     (0.35, 0.35), (noise, noise), _WARM_UP_LATENT_BETAS, 0.0, False,
                 )
             )  # fmt: skip
     phases.append(
         Phase(
-            "main", max(1, n_main), 1, config.lmbda, config.learning_rate, True,
-            (0.35, 0.08), (0.22, 0.15), config.latent_betas, config.network_rate, True,
+            "main", max(1, n_main), _N_EVALUATIONS, 1, config.lmbda, config.learning_rate, True,
+            (0.35, 0.08), (0.22, 0.15), config.latent_betas, _network_rate(config, preset), True,
         )
     )  # fmt: skip
     return phases
 
 
-def refinement(config: TrainConfig, lmbda: float) -> Phase:
+def refinement(config: TrainConfig, preset: Preset, lmbda: float) -> Phase:
     """Short phase that takes a trained model to another lambda."""
     return Phase(
-        "refine", max(10, config.iterations // 5), 1, lmbda, 0.3 * config.learning_rate, True,
-        (0.15, 0.08), (0.17, 0.15), config.latent_betas, config.network_rate, True,
+        "refine", max(10, config.iterations // 5), _N_EVALUATIONS // 5, 1,
+        lmbda, 0.3 * config.learning_rate, True,
+        (0.15, 0.08), (0.17, 0.15), config.latent_betas, _network_rate(config, preset), True, False,
     )  # fmt: skip
+
+
+def _network_rate(config: TrainConfig, preset: Preset) -> float:
+    return _NETWORK_RATES[preset] if config.network_rate is None else config.network_rate

@@ -168,6 +168,8 @@ class Training:
     def _begin_run(self) -> None:
         self.model.set_param(self.candidates[len(self.results)])
         best = self._target().evaluate(self.model)
+        if not self.phase.start_counts:
+            best = best._replace(loss=math.inf)
         self.run = Run(self.new_optimiser(), best, self.model.get_param())
 
     def _end_run(self, run: Run) -> None:
@@ -197,6 +199,6 @@ class Training:
         loss = loss + target.rate_weight() * bits
         if not math.isfinite(loss.item()):
             raise NumchicError("training diverged", "loss", None, loss.item(), "a finite number")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self._networks, _CLIP)
         run.optimiser.step()

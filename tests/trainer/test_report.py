@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The report of an encode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from numchic import Picture
+from numchic_trainer import TrainConfig, encode
+from numchic_trainer.report import write_report
+from pictures import picture, yuv_picture
+
+FIGURES = ["comparison.png", "latents.png", "rate.png", "training.png"]
+
+
+def rgb(height: int, width: int) -> Picture:
+    red, green, blue = np.moveaxis(picture(height, width), -1, 0)
+    return Picture((red, green, blue), "rgb", 8)
+
+
+@pytest.mark.parametrize(
+    "source", [rgb(21, 34), rgb(1, 1), rgb(40, 3), yuv_picture(10, 17, "yuv420", 10)]
+)
+def test_all_files_are_there(source: Picture, tmp_path: Path) -> None:
+    result = encode(source, TrainConfig(preset="lop", iterations=20, init="random"))
+    paths = write_report(tmp_path / "new" / "folder", source, result.stream, result.log)
+    assert [path.name for path in paths] == [*FIGURES, "index.html"]
+    for path in paths[:-1]:
+        with Image.open(path) as image:
+            image.load()
+            assert min(image.size) > 100
+    page = paths[-1].read_text()
+    assert all(name in page for name in FIGURES)
+    assert f"{len(result.stream)} bytes" in page
+
+
+def test_same_input_same_report_and_no_log(tmp_path: Path) -> None:
+    source = rgb(12, 16)
+    stream = encode(source, TrainConfig(preset="lop", iterations=20)).stream
+    first = [path.read_bytes() for path in write_report(tmp_path, source, stream, [])]
+    again = [path.read_bytes() for path in write_report(tmp_path, source, stream, [])]
+    assert first == again

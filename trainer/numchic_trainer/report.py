@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pictures of what an encode has done, to be looked at: ``index.html`` and four figures."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+import numchic
+from numchic.images import write_file
+from numchic.picture import Picture
+from numchic_bitstream import read_stream
+from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.write import load_model
+
+Log = Sequence[Mapping[str, float | str]]
+F64 = NDArray[np.float64]
+
+_DPI = 110
+_PHASE_COLOURS = {"warm-up": "#f3e3c3", "main": "#dbe9f6", "refine": "#e2f0dd"}
+
+
+def write_report(directory: Path, source: Picture, stream: bytes, log: Log) -> list[Path]:
+    """Draw an encode.
+
+    Parameters
+    ----------
+    directory : Path
+        Made if it does not exist.
+    source : Picture
+    stream : bytes
+    log : sequence of dict
+        As in :class:`numchic_trainer.EncodeResult`; may be empty.
+
+    Returns
+    -------
+    list of Path
+        The files: comparison.png, latents.png, rate.png, training.png, index.html.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    decoded = numchic.decode(stream)
+    model = load_model(read_stream(stream).frames[0].residue).eval()
+    with torch.no_grad():
+        extra = model(flag_additional_outputs=True)["additional_data"]
+    latents = [grid.numpy() for grid in extra["latents"]]
+    bits = [grid.numpy().astype(np.float64) for grid in extra["rate"]]
+    figures = {
+        "comparison": _comparison(source, decoded, len(stream)),
+        "latents": _pyramid(model, latents, bits),
+        "rate": _rate(model, bits, len(stream)),
+        "training": _training(log),
+    }
+    paths = []
+    for name, figure in figures.items():
+        paths.append(directory / f"{name}.png")
+        write_file(paths[-1], _png(figure))
+    paths.append(directory / "index.html")
+    write_file(paths[-1], _page(figures, source, decoded, stream).encode())
+    return paths
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _page(figures: Mapping[str, Figure], source: Picture, decoded: Picture, stream: bytes) -> str:
+    facts = {
+        "size": f"{source.width} x {source.height}, {source.data_type}, {source.bitdepth} bits",
+        "stream": f"{len(stream)} bytes, {_bpp(source, len(stream)):.4f} bits per pixel",
+        "PSNR": f"{_psnr(source, decoded):.2f} dB",
+    }
+    rows = "".join(
+        f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>\n" for name, value in facts.items()
+    )
+    images = "".join(f'<p><img src="{name}.png" alt="{name}"></p>\n' for name in figures)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        "<title>numchic encode</title>\n"
+        "<style>body{font-family:sans-serif;margin:2em}img{max-width:100%}"
+        "th{text-align:left;padding-right:1em}</style></head>\n"
+        f"<body><h1>numchic encode</h1>\n<table>\n{rows}</table>\n{images}</body></html>\n"
+    )
+
+
+def _bpp(picture: Picture, n_bytes: int) -> float:
+    return 8 * n_bytes / (picture.height * picture.width)
+
+
+def _psnr(source: Picture, decoded: Picture) -> float:
+    errors = [
+        (a.astype(np.float64) - b).ravel()
+        for a, b in zip(source.planes, decoded.planes, strict=True)
+    ]
+    mse = float(np.mean(np.concatenate(errors) ** 2)) / ((1 << source.bitdepth) - 1) ** 2
+    return float(-10 * np.log10(max(mse, 1e-10)))
+
+
+def _to_rgb(picture: Picture) -> F64:
+    """RGB in [0, 1]; YUV by BT.709, full range, chroma repeated."""
+    maximum = (1 << picture.bitdepth) - 1
+    if picture.data_type == "rgb":
+        rgb: F64 = picture.to_rgb().astype(np.float64) / maximum
+        return rgb
+    height, width = picture.height, picture.width
+    planes = []
+    for plane in picture.planes:
+        rows = np.minimum(np.arange(height) * plane.shape[0] // height, plane.shape[0] - 1)
+        columns = np.minimum(np.arange(width) * plane.shape[1] // width, plane.shape[1] - 1)
+        planes.append(plane[rows][:, columns] / maximum)
+    y, u, v = planes[0], planes[1] - 0.5, planes[2] - 0.5
+    stacked: F64 = np.stack([y + 1.5748 * v, y - 0.1873 * u - 0.4681 * v, y + 1.8556 * u], -1)
+    return np.clip(stacked, 0.0, 1.0)
+
+
+def _show(axes: Axes, image: F64, title: str, **options: Any) -> Any:
+    axes.set_title(title, fontsize=9)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return axes.imshow(image, interpolation="nearest", **options)
+
+
+def _comparison(source: Picture, decoded: Picture, n_bytes: int) -> Figure:
+    ratio = source.height / source.width
+    figure = Figure((13, min(max(13 / 3 * ratio, 2.0), 12) + 0.8), layout="constrained")
+    axes = figure.subplots(1, 3)
+    colours = "" if source.data_type == "rgb" else " (as RGB by BT.709, full range)"
+    _show(axes[0], _to_rgb(source), f"original{colours}")
+    _show(
+        axes[1],
+        _to_rgb(decoded),
+        f"decoded: {_bpp(source, n_bytes):.3f} bits per pixel, {_psnr(source, decoded):.2f} dB",
+    )
+    error = decoded.planes[0].astype(np.float64) - source.planes[0]
+    name = "luma error"
+    if source.data_type == "rgb":
+        error = decoded.to_rgb().astype(np.float64).mean(-1) - source.to_rgb().mean(-1)
+        name = "error, mean of R, G, B"
+    limit = max(1.0, float(np.quantile(np.abs(error), 0.999)))
+    image = _show(
+        axes[2], error, f"{name} (decoded - original)", cmap="RdBu_r", vmin=-limit, vmax=limit
+    )
+    figure.colorbar(image, ax=axes[2], shrink=0.8, label="sample values")
+    return figure
+
+
+def _names(model: CoolChicEncoder) -> list[str]:
+    """Resolution of every grid, hyperlatents marked."""
+    return [f"1/{1 << g.level}" + (" hyper" if g.hyper else "") for g in model.grids]
+
+
+def _pyramid(model: CoolChicEncoder, latents: list[F64], bits: list[F64]) -> Figure:
+    n_columns = min(5, len(latents))
+    n_rows = -(-len(latents) // n_columns)
+    height, width = model.param.img_size
+    panel = min(max(2.6 * height / width, 1.2), 5.0) + 0.7
+    figure = Figure((2.7 * n_columns, panel * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axes in panels[len(latents) :]:
+        axes.set_axis_off()
+    for axes, name, grid, cost in zip(panels, _names(model), latents, bits, strict=False):
+        limit = max(1.0, float(np.quantile(np.abs(grid), 0.995)))
+        title = (
+            f"{name}: {grid.shape[1]} x {grid.shape[0]}, {cost.sum() / 8:.0f} bytes\n"
+            f"{grid.min():.0f} .. {grid.max():.0f}, zeros {100 * np.mean(grid == 0):.0f} %"
+        )
+        image = _show(axes, grid, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        figure.colorbar(image, ax=axes, shrink=0.6, ticks=[-limit, 0, limit], format="%.0f")
+    return figure
+
+
+def _rate(model: CoolChicEncoder, bits: list[F64], n_bytes: int) -> Figure:
+    networks, _ = model.get_network_rate()
+    parts = {name: cost.sum() / 8 for name, cost in zip(_names(model), bits, strict=True)}
+    parts |= {module: sum(kinds.values()) / 8 for module, kinds in networks.items()}
+    parts["headers etc."] = max(0.0, n_bytes - sum(parts.values()))
+    figure = Figure((13, 0.3 * len(parts) + 1.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    n_grids = len(bits)
+    colours = ["#4878a8"] * n_grids + ["#c8803c"] * (len(parts) - n_grids - 1) + ["#888888"]
+    bars = left.barh(list(parts), list(parts.values()), color=colours)
+    labels = [f"{value:.0f} bytes, {100 * value / n_bytes:.1f} %" for value in parts.values()]
+    left.bar_label(bars, labels, padding=3, fontsize=8)
+    left.invert_yaxis()
+    left.margins(x=0.25)
+    left.set_title("bytes of latents, networks and headers", fontsize=9)
+    left.tick_params(labelsize=8)
+    rates = _rate_map(model, bits)
+    limit = float(np.quantile(rates, 0.999))  # a few dear samples would hide the rest
+    image = _show(
+        right, rates, "bits per pixel of all latents", cmap="viridis", vmin=0.0, vmax=limit
+    )
+    figure.colorbar(image, ax=right, shrink=0.8)
+    return figure
+
+
+def _rate_map(model: CoolChicEncoder, bits: list[F64]) -> F64:
+    """Bits of every grid, spread over the pixels that its samples cover."""
+    height, width = model.param.img_size
+    total = np.zeros((height, width))
+    for grid, cost in zip(model.grids, bits, strict=True):
+        block = 1 << grid.level
+        rows, columns = np.arange(height) // block, np.arange(width) // block
+        total += cost[rows][:, columns] / block**2
+    return total
+
+
+def _training(log: Log) -> Figure:
+    figure = Figure((13, 4), layout="constrained")
+    panels = figure.subplots(1, 3)
+    rows = [row for row in log if row["phase"] in _PHASE_COLOURS]
+    last = log[-1] if log else None
+    for axes, key, title in zip(
+        panels,
+        ("loss", "bpp", "psnr_db"),
+        ("loss x 1000", "bits per pixel", "PSNR / dB"),
+        strict=True,
+    ):
+        scale = 1000.0 if key == "loss" else 1.0
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("iteration", fontsize=8)
+        axes.tick_params(labelsize=8)
+        if not rows or last is None:
+            axes.text(0.5, 0.5, "no log", ha="center", transform=axes.transAxes)
+            continue
+        for name, first, end in _phases(rows):
+            axes.axvspan(first, end, color=_PHASE_COLOURS[name], lw=0)
+            axes.text(
+                (first + end) / 2, 0.98, name, ha="center", va="top", fontsize=8,
+                transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
+        axes.plot(
+            [float(r["iteration"]) for r in rows], [scale * float(r[key]) for r in rows],
+            ".-", ms=3, lw=1, color="#24507a",
+        )  # fmt: skip
+        found = scale * float(last[key])
+        axes.plot(float(last["iteration"]), found, "o", color="#b03030")
+        axes.set_title(f"{title}; of the file (red): {found:.3f}", fontsize=9)
+        if key == "loss":
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:.3g}")
+            low, high = axes.get_ylim()
+            if high < 10 * low:  # no or one power of ten to be labelled
+                axes.yaxis.set_minor_formatter("{x:.2g}")
+                axes.tick_params(which="minor", labelsize=7)
+            else:
+                axes.yaxis.set_minor_formatter("")
+    return figure
+
+
+def _phases(rows: Log) -> Iterator[tuple[str, float, float]]:
+    """Name, first and last iteration of every phase."""
+    start = 0.0
+    for name, group in groupby(rows, key=lambda row: str(row["phase"])):
+        end = float(list(group)[-1]["iteration"])
+        yield name, start, end
+        start = end
