@@ -8,7 +8,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from PIL import Image
 
 import numchic
 from numchic.cli import main
+from numchic_trainer.training.train import Training
 from pictures import picture, yuv_picture
 
 QUICK = ["--iterations", "20", "--preset", "lop"]
@@ -114,25 +114,29 @@ def test_no_space_left(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run("encode", source, out, *QUICK, "--resume").exit_code == 0  # the training is there
 
 
-def test_interrupted_and_resumed(source: Path, tmp_path: Path) -> None:
-    expected = tmp_path / "expected.cool"
-    options = ["--iterations", "2000", "--preset", "lop"]
-    out = tmp_path / "a.cool"
-    command = [sys.executable, "-m", "numchic", "encode", str(source), str(out), *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    time.sleep(1.0)
-    while process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        time.sleep(1.0)
-    assert process.returncode in (130, -signal.SIGINT)
+def test_interrupted_and_resumed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, expected = tmp_path / "a.cool", tmp_path / "expected.cool"
+    advance = Training.advance
+
+    def interrupted(training: Training) -> bool:
+        if training.iteration == 10:
+            signal.raise_signal(signal.SIGINT)
+        return advance(training)
+
+    monkeypatch.setattr(Training, "advance", interrupted)
+    result = run("encode", source, out, *QUICK)
+    assert result.exit_code == 130
     assert not out.exists()
-    if not out.with_name("a.cool.training").exists():
-        pytest.skip("interrupted before the training began")
-    again = run("encode", source, out, *options)
+    assert out.with_name("a.cool.training").exists()
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = run("encode", source, out, *QUICK)
     assert again.exit_code == 2
     assert "--resume" in again.stderr
-    assert run("encode", source, out, *options, "--resume").exit_code == 0
-    assert run("encode", source, expected, *options).exit_code == 0
+    assert run("encode", source, out, *QUICK, "--resume").exit_code == 0
+    assert run("encode", source, expected, *QUICK).exit_code == 0
     assert out.read_bytes() == expected.read_bytes()
     assert not out.with_name("a.cool.training").exists()
 

@@ -186,3 +186,15 @@ def test_complexity_is_told() -> None:
     assert model.get_network_rate()[1] == 0
     assert model.get_network_quantization_step()["arm"]["weight"] is None
     assert model.get_network_expgol_count()["arm"]["weight"] is None
+
+
+def test_other_devices_and_types_run_in_plain_torch() -> None:
+    """Double precision takes the way of other devices."""
+    model = small_encoder().eval()
+    fused = model()
+    plain = model.double()()
+    assert torch.allclose(plain["raw_out"].float(), fused["raw_out"], atol=1e-4)
+    assert plain["rate"].item() == pytest.approx(fused["rate"].item(), rel=1e-4)
+    model.train()
+    model()["rate"].backward()
+    assert all(grid.grad is not None for grid in model.latent_grids)

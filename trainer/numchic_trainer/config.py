@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
+
 from numchic_bitstream import UsageError
 from numchic_bitstream.headers import Resize
 from numchic_trainer.model.encoder import CoolChicEncoderParameter
@@ -121,6 +123,14 @@ class TrainConfig:
         for field, good, allowed in checks:
             if not good:
                 raise UsageError("illegal setting", field, None, getattr(self, field), allowed)
+        _check_device(self.device)
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError("no such device here", "device", None, name) from error
 
 
 def highest_resolution(img_size: tuple[int, int]) -> int:

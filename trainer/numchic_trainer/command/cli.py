@@ -7,6 +7,7 @@ This module does not load torch, so that help is quick and works without it.
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,11 @@ def _source(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"size": (int(height), int(width))}
 
 
+def _require_torch() -> None:
+    """Raise an error that says what to install."""
+    importlib.import_module("numchic_trainer").TrainConfig  # noqa: B018
+
+
 @click.command("encode")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
@@ -197,6 +203,7 @@ def encode_command(**arguments: Any) -> None:
     What an interrupted encode has learned is kept beside OUT, in a file that ends in .training.
     """
     with exit_status():
+        _require_torch()
         from numchic_trainer.command.encode import encode_files
 
         arguments["settings"] = _settings(arguments["settings"])
@@ -225,6 +232,7 @@ def encode_batch_command(**arguments: Any) -> None:
     missing: pictures that are new or changed, or whose settings are others.
     """
     with exit_status():
+        _require_torch()
         from numchic_trainer.command.batch import encode_batch
 
         arguments["settings"] = _settings(arguments["settings"])
