@@ -43,7 +43,7 @@ from numchic_trainer.training.checkpoint import load_checkpoint, save_checkpoint
 from numchic_trainer.training.features import FeatureExtractor
 from numchic_trainer.training.plan import plan, refinement
 from numchic_trainer.training.target import Target
-from numchic_trainer.training.train import Training
+from numchic_trainer.training.train import Param, Training
 from numchic_trainer.training.wasserstein import WassersteinLoss
 from numchic_trainer.write import write_model
 
@@ -224,8 +224,12 @@ class _Encode:
         if picture.data_type != "rgb":
             _set_output_range(model, target)
         model.to(config.device)
-        candidates = starting_points(model, config, self.preset, rgb=picture.data_type == "rgb")
-        return Training(model, target, plan(config, self.preset), candidates, config.seed)
+        self.model = model
+        return Training(model, target, plan(config, self.preset), self._candidates(), config.seed)
+
+    def _candidates(self) -> list[Param]:
+        rgb = self.picture.data_type == "rgb"
+        return starting_points(self.model, self.config, self.preset, rgb=rgb)
 
     def run(self) -> EncodeResult:
         if self.checkpoint is not None and self.checkpoint.exists():
@@ -238,7 +242,11 @@ class _Encode:
             if lmbda is None:
                 return result
             self.log = result.log
-            self.training.phases.append(refinement(self.config, self.preset, lmbda))
+            if self.goal is not None and self.goal.near(self.attempts[-1].found):
+                self.training.phases.append(refinement(self.config, self.preset, lmbda))
+            else:
+                config = dataclasses.replace(self.config, lmbda=lmbda)
+                self.training.restart(plan(config, self.preset), self._candidates())
 
     def _next_lmbda(self, result: EncodeResult) -> float | None:
         """Lambda of another attempt at the goal, or None."""

@@ -12,9 +12,10 @@ from numchic_trainer.config import TrainConfig
 
 _LOWEST, _HIGHEST = 1e-6, 1.0  # lambdas outside make no picture that anybody wants
 _MAX_ATTEMPTS = 10
-_MAX_CHANGE = math.log(5.0)  # what one refinement can follow
+_MAX_CHANGE = math.log(5.0)  # as far as slopes can be believed
 _BPP_TOLERANCE = 0.02
 _PSNR_TOLERANCE = 0.1
+_NEAR = 4  # tolerances
 
 
 class Attempt(NamedTuple):
@@ -60,6 +61,10 @@ class Goal:
     def met(self, found: float) -> bool:
         """Whether that is near enough."""
         return abs(found - self.wanted) <= self.tolerance
+
+    def near(self, found: float) -> bool:
+        """Whether a short refinement of the trained model can do the rest."""
+        return abs(found - self.wanted) <= _NEAR * self.tolerance
 
     def next_lmbda(self, attempts: Sequence[Attempt]) -> float | None:
         """Lambda to try next, or None if the goal is out of reach.

@@ -9,12 +9,9 @@ fixed order, so that results do not depend on anything but the data.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic_bitstream._jit import kernel
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
+from numchic_trainer.model.arrays import F32, F64
 
 BLOCK = 512  # columns of a block
 _STRIPS = 4  # a row of a block is also seen as 4 strips of 128 columns ...

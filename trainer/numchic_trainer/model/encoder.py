@@ -16,12 +16,13 @@ from numchic_bitstream.complexity import Macs, count_macs
 from numchic_bitstream.grids import Grid, grid_list, ifce_inputs, synthesis_inputs
 from numchic_bitstream.headers import CoolChicHeader, Descriptor, Resize
 from numchic_trainer.model.arm import Arm
+from numchic_trainer.model.arrays import has_kernels
 from numchic_trainer.model.gather import gather
 from numchic_trainer.model.ifce import Ifce
 from numchic_trainer.model.laplace import laplace_bits
 from numchic_trainer.model.module import ParameterModule
 from numchic_trainer.model.quantise import NoiseType, QuantizerType, quantise
-from numchic_trainer.model.rate import arm_rate
+from numchic_trainer.model.rate import arm_bits, arm_rate
 from numchic_trainer.model.synthesis import Synthesis, parse_layer
 from numchic_trainer.model.upsampling import Upsampling
 
@@ -266,8 +267,7 @@ class CoolChicEncoder(ParameterModule):
         additional: dict[str, Any] = {}
         if flag_additional_outputs:
             with torch.no_grad():
-                mu, scale, _ = self.arm(contexts.t())
-                bits = laplace_bits(quantised, mu, scale)
+                bits, mu, scale = self._bits(contexts, quantised)
             additional = {
                 "latents": grids,
                 "rate": self._split(bits),
@@ -284,10 +284,16 @@ class CoolChicEncoder(ParameterModule):
         return self._rate(contexts, flat)
 
     def _rate(self, contexts: Tensor, symbols: Tensor) -> Tensor:
-        if symbols.device.type == "cpu" and symbols.dtype == torch.float32:
+        if has_kernels(symbols):
             return arm_rate(contexts, symbols, *self._arm_layers())
+        return self._bits(contexts, symbols)[0].sum()
+
+    def _bits(self, contexts: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Bits, mu and scale of every symbol."""
+        if has_kernels(symbols):
+            return arm_bits(contexts, symbols, *self._arm_layers())
         mu, scale, _ = self.arm(contexts.t())
-        return laplace_bits(symbols, mu, scale).sum()
+        return laplace_bits(symbols, mu, scale), mu, scale
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         sizes = [grid.height * grid.width for grid in self.grids]
@@ -307,7 +313,7 @@ class CoolChicEncoder(ParameterModule):
         if self.ifce is not None:
             features = self.ifce.coarse(grids)
         n_spatial, n_features = self.param.spatial_context_arm, self.header.output_feature_ifce
-        if grids[0].device.type == "cpu" and grids[0].dtype == torch.float32:
+        if has_kernels(grids[0]):
             return gather(grids, features, n_spatial, n_features)
         spatial = torch.cat([self._spatial(grid) for grid in grids], 1)
         if self.ifce is None:

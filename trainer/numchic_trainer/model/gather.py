@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from numchic.context import NEIGHBOURS
 from numchic_bitstream._jit import kernel
-from numchic_trainer.model.blocks import F32
+from numchic_trainer.model.arrays import F32, as_array
 
 I64 = NDArray[np.int64]
 
@@ -58,9 +58,9 @@ def _run_forward(
     rows, start = result.numpy(), 0
     for grid, has in zip(grids, which, strict=True):
         columns = rows[:, start : start + grid.numel()]
-        _shift(_array(grid), NEIGHBOURS_ARRAY, columns[:n_spatial])
+        _shift(as_array(grid), NEIGHBOURS_ARRAY, columns[:n_spatial])
         if has:
-            _repeat(_array(next(present)), grid.shape[1], columns[n_spatial:])
+            _repeat(as_array(next(present)), grid.shape[1], columns[n_spatial:])
         else:
             columns[n_spatial:] = _ZERO
         start += grid.numel()
@@ -83,7 +83,7 @@ class _Gather(torch.autograd.Function):
         """Derivatives by grids and features."""
         gradients = [torch.zeros(shape) for shape in ctx.shapes]
         present = iter(gradients[len(ctx.which) :])
-        rows, start = _array(d_rows), 0
+        rows, start = as_array(d_rows), 0
         for grid, has in zip(gradients, ctx.which, strict=False):
             columns = rows[:, start : start + grid.numel()]
             _shift_backward(columns[: ctx.n_spatial], NEIGHBOURS_ARRAY, grid.numpy())
@@ -91,11 +91,6 @@ class _Gather(torch.autograd.Function):
                 _repeat_backward(columns[ctx.n_spatial :], grid.shape[1], next(present).numpy())
             start += grid.numel()
         return (None, None, None, *gradients)
-
-
-def _array(tensor: Tensor) -> F32:
-    array: F32 = tensor.detach().contiguous().numpy()
-    return array
 
 
 NEIGHBOURS_ARRAY: I64 = np.array(NEIGHBOURS, np.int64)

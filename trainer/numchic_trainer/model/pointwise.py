@@ -17,10 +17,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from numchic_bitstream._jit import kernel
+from numchic_trainer.model.arrays import F32, F64, as_array
 from numchic_trainer.model.blocks import (
     BLOCK,
-    F32,
-    F64,
     LANES,
     STRIP,
     add_outer,
@@ -101,8 +100,8 @@ class _Pointwise(torch.autograd.Function):
         layers = _pack(tensors[1:])
         sums = _Sums(*(np.zeros((*weight.shape, LANES)) for weight in layers[:6]))
         d_x = torch.empty_like(tensors[0]) if for_x else torch.empty((0, 0))
-        incoming = (_array(d_trunk), _array(d_stabiliser))
-        _backward(layers, _array(tensors[0]), *incoming, sums, d_x.numpy())
+        incoming = (as_array(d_trunk), as_array(d_stabiliser))
+        _backward(layers, as_array(tensors[0]), *incoming, sums, d_x.numpy())
         gradients = [
             torch.from_numpy(part.sum(-1).astype(np.float32))[tuple(slice(n) for n in like.shape)]
             for part, like in zip(sums, tensors[1:], strict=True)
@@ -110,16 +109,11 @@ class _Pointwise(torch.autograd.Function):
         return (d_x if for_x else None, *gradients)
 
 
-def _array(tensor: Tensor) -> F32:
-    array: F32 = tensor.detach().contiguous().numpy()
-    return array
-
-
 def _pack(weights: Sequence[Tensor]) -> _Layers:
     padded = []
     for weight in weights:
         array = np.zeros([padded_size(n) for n in weight.shape], np.float32)
-        array[tuple(slice(n) for n in weight.shape)] = _array(weight)
+        array[tuple(slice(n) for n in weight.shape)] = as_array(weight)
         padded.append(array)
     return _Layers(*padded, *(np.ascontiguousarray(array.T) for array in padded[::2]))
 
@@ -128,7 +122,7 @@ def _run_forward(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     x, trunk_bias = tensors[0], tensors[4]
     results = torch.empty((2, trunk_bias.numel(), x.shape[1]))
     trunk, stabiliser = results.unbind()
-    _forward(_pack(tensors[1:]), _array(x), trunk.numpy(), stabiliser.numpy())
+    _forward(_pack(tensors[1:]), as_array(x), trunk.numpy(), stabiliser.numpy())
     return trunk, stabiliser
 
 

@@ -23,10 +23,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from numchic_bitstream._jit import kernel
+from numchic_trainer.model.arrays import F32, F64, as_array
 from numchic_trainer.model.blocks import (
     BLOCK,
-    F32,
-    F64,
     LANES,
     STRIP,
     add_outer,
@@ -158,7 +157,7 @@ def arm_rate(
         return cast("Tensor", total)
     parameters = _pack(len(hidden), fold_output_identity, tensors[2:])
     return torch.tensor(
-        _evaluate(parameters, _array(context), _array(symbols), np.empty((3, 0), np.float32)),
+        _evaluate(parameters, as_array(context), as_array(symbols), np.empty((3, 0), np.float32)),
         dtype=torch.float32,
     )
 
@@ -182,7 +181,7 @@ def arm_bits(
     _check(tensors)
     parameters = _pack(len(hidden), fold_output_identity, tensors[2:])
     rows = np.empty((3, symbols.numel()), np.float32)
-    _evaluate(parameters, _array(context), _array(symbols), rows)
+    _evaluate(parameters, as_array(context), as_array(symbols), rows)
     bits, mu, scale = torch.from_numpy(rows)
     return ArmBits(bits, mu, scale)
 
@@ -215,15 +214,10 @@ def _check(tensors: Sequence[Tensor]) -> None:
         raise ValueError("sizes of context, symbols and weights do not match")
 
 
-def _array(tensor: Tensor) -> F32:
-    array: F32 = tensor.detach().contiguous().numpy()
-    return array
-
-
 def _pack(n_hidden: int, fold: bool, tensors: Sequence[Tensor]) -> _Parameters:
     """Pad weights and biases, given layer by layer, and add identities and constants."""
-    weights = [_array(tensor) for tensor in tensors[::2]]
-    biases = [_array(tensor) for tensor in tensors[1::2]]
+    weights = [as_array(tensor) for tensor in tensors[::2]]
+    biases = [as_array(tensor) for tensor in tensors[1::2]]
     width = weights[n_hidden].shape[1]
     padded = padded_size(width)
     hidden = np.zeros((n_hidden, padded, padded), np.float32)
@@ -247,7 +241,7 @@ def _differentiate(
     n_hidden: int, fold: bool, tensors: Sequence[Tensor], for_context: bool, for_weights: bool
 ) -> tuple[float, list[Tensor]]:
     """Total and its derivative by every tensor; those not asked for are undefined."""
-    context, symbols = _array(tensors[0]), _array(tensors[1])
+    context, symbols = as_array(tensors[0]), as_array(tensors[1])
     parameters = _pack(n_hidden, fold, tensors[2:])
     padded = parameters.output.shape[1]
     sums = _Sums(

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from numchic_bitstream._jit import kernel
-from numchic_trainer.model.blocks import F32, F64
+from numchic_trainer.model.arrays import F32, F64, as_array
+from numchic_trainer.model.rows import add_multiplied, add_scaled, clear_row, total
 
 _ZERO = np.float32(0.0)
 
@@ -58,22 +59,17 @@ class _Step(torch.autograd.Function):
         d_latent, d_dense = torch.empty_like(latent), torch.empty_like(dense)
         d_preconcat = np.zeros(preconcat.numel())
         d_kernel = np.zeros(2 * x2.numel())
-        incoming, half = _array(d_result), _array(x2)
+        incoming, half = as_array(d_result), as_array(x2)
         _filter_backward(
-            _array(latent), _array(preconcat), incoming[0], d_latent.numpy(), d_preconcat
+            as_array(latent), as_array(preconcat), incoming[0], d_latent.numpy(), d_preconcat
         )
         kernel_ = np.concatenate([half, half[::-1]])
         for c in range(dense.shape[0]):
             _double_backward(
-                _array(dense)[c], kernel_, incoming[c + 1], d_dense[c].numpy(), d_kernel
+                as_array(dense)[c], kernel_, incoming[c + 1], d_dense[c].numpy(), d_kernel
             )
         d_half = d_kernel[: half.size] + d_kernel[half.size :][::-1]
         return d_latent, d_dense, _tensor(d_preconcat), _tensor(d_half)
-
-
-def _array(tensor: Tensor) -> F32:
-    array: F32 = tensor.detach().contiguous().numpy()
-    return array
 
 
 def _tensor(sums: F64) -> Tensor:
@@ -82,37 +78,11 @@ def _tensor(sums: F64) -> Tensor:
 
 def _run_forward(latent: Tensor, dense: Tensor, preconcat: Tensor, x2: Tensor) -> Tensor:
     result = torch.empty((1 + dense.shape[0], *latent.shape))
-    array, coarse, half = result.numpy(), _array(dense), _array(x2)
-    _filter(_array(latent), _array(preconcat), array[0])
+    array, coarse, half = result.numpy(), as_array(dense), as_array(x2)
+    _filter(as_array(latent), as_array(preconcat), array[0])
     for c in range(coarse.shape[0]):
         _double(coarse[c], np.concatenate([half, half[::-1]]), array[c + 1])
     return result
-
-
-@kernel()
-def _add_scaled(factor: np.float32, x: F32, y: F32) -> None:
-    for k in range(y.size):
-        y[k] += factor * x[k]
-
-
-@kernel()
-def _add_product(a: F32, b: F32, y: F32) -> None:
-    for k in range(y.size):
-        y[k] += a[k] * b[k]
-
-
-@kernel()
-def _clear(y: F32) -> None:
-    for k in range(y.size):
-        y[k] = _ZERO
-
-
-@kernel()
-def _total(y: F32) -> float:
-    total = 0.0
-    for k in range(y.size):
-        total += np.float64(y[k])
-    return total
 
 
 @kernel()
@@ -131,11 +101,11 @@ def _surround(x: F32, reach: int, replicate: bool, padded: F32) -> None:
 def _filter_row(padded: F32, half: F32, y: F32) -> None:
     """Symmetric filter along a row that is padded by half.size - 1 on either side."""
     reach = half.size - 1
-    _clear(y)
+    clear_row(y)
     for t in range(half.size):
-        _add_scaled(half[t], padded[t:], y)
+        add_scaled(half[t], padded[t:], y)
         if t < reach:
-            _add_scaled(half[t], padded[2 * reach - t :], y)
+            add_scaled(half[t], padded[2 * reach - t :], y)
 
 
 @kernel()
@@ -145,9 +115,9 @@ def _filter_column(rows: F32, m: int, half: F32, y: F32) -> None:
     for t in range(half.size):
         low, high = m - reach + t, m + reach - t
         if low >= 0:
-            _add_scaled(half[t], rows[low], y)
+            add_scaled(half[t], rows[low], y)
         if t < reach and high < rows.shape[0]:
-            _add_scaled(half[t], rows[high], y)
+            add_scaled(half[t], rows[high], y)
 
 
 @kernel()
@@ -185,23 +155,23 @@ def _filter_backward(x: F32, half: F32, d_y: F32, d_x: F32, d_half: F64) -> None
         for t in range(half.size):
             low, high = m - reach + t, m + reach - t
             if low >= 0:
-                _add_product(incoming, rows[low], sums[t])
+                add_multiplied(incoming, rows[low], sums[t])
             if t < reach and high < height:
-                _add_product(incoming, rows[high], sums[t])
-        _clear(d_row)
+                add_multiplied(incoming, rows[high], sums[t])
+        clear_row(d_row)
         _filter_column(d_y, m, half, d_row)
         _surround(x[m], reach, False, padded)
         for t in range(half.size):
-            _add_product(d_row, padded[t:], sums[t])
+            add_multiplied(d_row, padded[t:], sums[t])
             if t < reach:
-                _add_product(d_row, padded[2 * reach - t :], sums[t])
+                add_multiplied(d_row, padded[2 * reach - t :], sums[t])
         _surround(d_row, reach, False, d_padded)
         result = d_x[m]
         _filter_row(d_padded, half, result)
         for k in range(width):
             result[k] += incoming[k]
     for t in range(half.size):
-        d_half[t] += _total(sums[t])
+        d_half[t] += total(sums[t])
 
 
 @kernel(inline=True)
@@ -218,9 +188,9 @@ def _double_row(padded: F32, taps: F32, n: int, phases: F32) -> None:
     for e in range(2):
         r, offset = _phase(e, half)
         phase = phases[e, :n]
-        _clear(phase)
+        clear_row(phase)
         for u in range(half):
-            _add_scaled(taps[r + 2 * u], padded[half + offset - u :], phase)
+            add_scaled(taps[r + 2 * u], padded[half + offset - u :], phase)
 
 
 @kernel()
@@ -250,10 +220,10 @@ def _double(x: F32, taps: F32, y: F32) -> None:
     for m in range(y.shape[0]):
         r, offset = _phase(m % 2, half)
         result = y[m]
-        _clear(result)
+        clear_row(result)
         for u in range(half):
             source = min(max(m // 2 + offset - u, 0), height - 1)
-            _add_scaled(taps[r + 2 * u], rows[source], result)
+            add_scaled(taps[r + 2 * u], rows[source], result)
 
 
 @kernel()
@@ -270,14 +240,14 @@ def _double_backward(x: F32, taps: F32, d_y: F32, d_x: F32, d_taps: F64) -> None
         incoming = d_y[m]
         for u in range(half):
             source = min(max(m // 2 + offset - u, 0), height - 1)
-            _add_scaled(taps[r + 2 * u], incoming, d_rows[source])
-            _add_product(incoming, rows[source], sums[r + 2 * u])
+            add_scaled(taps[r + 2 * u], incoming, d_rows[source])
+            add_multiplied(incoming, rows[source], sums[r + 2 * u])
     padded = np.empty(width + 2 * half, np.float32)
     d_padded = np.empty(width + 2 * half, np.float32)
     phase = np.empty(width, np.float32)
     for m in range(height):
         _surround(x[m], half, True, padded)
-        _clear(d_padded)
+        clear_row(d_padded)
         incoming = d_rows[m]
         for e in range(2):
             r, offset = _phase(e, half)
@@ -286,8 +256,8 @@ def _double_backward(x: F32, taps: F32, d_y: F32, d_x: F32, d_taps: F64) -> None
                 phase[k] = incoming[2 * k + e]
             for u in range(half):
                 first = half + offset - u
-                _add_scaled(taps[r + 2 * u], phase, d_padded[first : first + n])
-                _add_product(padded[first:], phase, sums[r + 2 * u, :n])
+                add_scaled(taps[r + 2 * u], phase, d_padded[first : first + n])
+                add_multiplied(padded[first:], phase, sums[r + 2 * u, :n])
         result = d_x[m]
         for k in range(width):
             result[k] = d_padded[half + k]
@@ -295,4 +265,4 @@ def _double_backward(x: F32, taps: F32, d_y: F32, d_x: F32, d_taps: F64) -> None
             result[0] += d_padded[k]
             result[width - 1] += d_padded[half + width + k]
     for t in range(taps.size):
-        d_taps[t] += _total(sums[t])
+        d_taps[t] += total(sums[t])

@@ -17,7 +17,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from numchic_bitstream._jit import kernel
-from numchic_trainer.model.blocks import F32, F64
+from numchic_trainer.model.arrays import F32, F64, as_array
+from numchic_trainer.model.rows import add_multiplied, add_scaled, total
 
 MAX_CHANNELS = 8
 _TILE = 512  # columns
@@ -55,19 +56,14 @@ class _Spatial(torch.autograd.Function):
     def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         """Derivatives by all arguments."""
         padded, weight = ctx.saved_tensors
-        size, incoming = weight.shape[-1], _array(d_y)
+        size, incoming = weight.shape[-1], as_array(d_y)
         d_weight = np.zeros(weight.shape)
-        _weight_sums(_array(padded), incoming, d_weight)
+        _weight_sums(as_array(padded), incoming, d_weight)
         d_x = None
         if ctx.needs_input_grad[0]:
-            d_x = _backward_input(incoming, _array(weight), size // 2)
+            d_x = _backward_input(incoming, as_array(weight), size // 2)
         d_bias = torch.from_numpy(incoming).sum((1, 2), dtype=torch.float64).float()
         return d_x, torch.from_numpy(d_weight.astype(np.float32)), d_bias
-
-
-def _array(tensor: Tensor) -> F32:
-    array: F32 = tensor.detach().contiguous().numpy()
-    return array
 
 
 def _pad(x: Tensor, weight: Tensor) -> Tensor:
@@ -77,7 +73,7 @@ def _pad(x: Tensor, weight: Tensor) -> Tensor:
 def _run_forward(padded: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     margin = weight.shape[-1] - 1
     y = torch.empty((weight.shape[0], padded.shape[1] - margin, padded.shape[2] - margin))
-    _convolve(_array(padded), _array(weight), _array(bias), y.numpy())
+    _convolve(as_array(padded), as_array(weight), as_array(bias), y.numpy())
     return y
 
 
@@ -87,7 +83,7 @@ def _backward_input(d_y: F32, weight: F32, reach: int) -> Tensor:
     surrounded = F.pad(torch.from_numpy(d_y), (2 * reach,) * 4)
     n_inputs, height, width = turned.shape[0], d_y.shape[1], d_y.shape[2]
     d_padded = torch.empty((n_inputs, height + 2 * reach, width + 2 * reach))
-    _convolve(_array(surrounded), turned, np.zeros(n_inputs, np.float32), d_padded.numpy())
+    _convolve(as_array(surrounded), turned, np.zeros(n_inputs, np.float32), d_padded.numpy())
     inner = d_padded[:, reach : reach + height]
     inner[:, 0] += d_padded[:, :reach].sum(1)
     inner[:, -1] += d_padded[:, reach + height :].sum(1)
@@ -113,7 +109,7 @@ def _convolve(padded: F32, weight: F32, bias: F32, y: F32) -> None:
                     for dy in range(size):
                         source = padded[c, row + dy]
                         for dx in range(size):
-                            _add_scaled(weight[o, c, dy, dx], source[start + dx :], result)
+                            add_scaled(weight[o, c, dy, dx], source[start + dx :], result)
 
 
 @kernel()
@@ -131,24 +127,8 @@ def _weight_sums(padded: F32, d_y: F32, d_weight: F64) -> None:
                     for dy in range(size):
                         source = padded[c, row + dy]
                         for dx in range(size):
-                            _add_multiplied(incoming, source[start + dx :], sums[c, dy, dx])
+                            add_multiplied(incoming, source[start + dx :], sums[c, dy, dx, :n])
             for c in range(n_inputs):
                 for dy in range(size):
                     for dx in range(size):
-                        part = sums[c, dy, dx]
-                        total = 0.0
-                        for k in range(n):
-                            total += np.float64(part[k])
-                        d_weight[o, c, dy, dx] += total
-
-
-@kernel()
-def _add_scaled(factor: np.float32, x: F32, y: F32) -> None:
-    for k in range(y.size):
-        y[k] += factor * x[k]
-
-
-@kernel()
-def _add_multiplied(a: F32, b: F32, y: F32) -> None:
-    for k in range(a.size):
-        y[k] += a[k] * b[k]
+                        d_weight[o, c, dy, dx] += total(sums[c, dy, dx, :n])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from numchic_bitstream.headers import SynthesisLayer
+from numchic_trainer.model.arrays import has_kernels
 from numchic_trainer.model.module import ParameterModule
 from numchic_trainer.model.pointwise import pointwise
 from numchic_trainer.model.spatial import MAX_CHANNELS, spatial
@@ -71,7 +72,7 @@ class SynthesisConv2d(ParameterModule):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to a tensor of shape (B, in_channels, H, W)."""
         reach = self.weight.shape[-1] // 2
-        if reach and _has_kernels(x) and max(self.weight.shape[:2]) <= MAX_CHANNELS:
+        if reach and len(x) == 1 and has_kernels(x) and max(self.weight.shape[:2]) <= MAX_CHANNELS:
             y = spatial(x[0], self.weight, self.bias)[None]
         elif reach:
             y = F.conv2d(F.pad(x, (reach,) * 4, mode="replicate"), self.weight, self.bias)
@@ -80,10 +81,6 @@ class SynthesisConv2d(ParameterModule):
             flat = torch.matmul(self.weight[:, :, 0, 0], x.flatten(2)) + self.bias[:, None]
             y = flat.view(*flat.shape[:2], *x.shape[2:])
         return y + x if self.residual else y
-
-
-def _has_kernels(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and len(x) == 1
 
 
 def _is_identity(layer: SynthesisConv2d) -> bool:
@@ -137,7 +134,7 @@ class Synthesis(ParameterModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the synthesis on a tensor of shape (B, input_ft, H, W)."""
-        if self._begins_pointwise() and _has_kernels(x):
+        if self._begins_pointwise() and len(x) == 1 and has_kernels(x):
             y, side = self._pointwise(x)
             y = self._trunk(y, 2)
         else:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from numchic_trainer.model.arrays import has_kernels
 from numchic_trainer.model.module import ParameterModule
 from numchic_trainer.model.resample import upsampling_step
 
@@ -175,7 +176,7 @@ class Upsampling(ParameterModule):
         for step, latent in enumerate(reversed(finer)):
             x2 = cast("_Double", self.x2[min(step, len(self.x2) - 1)])
             preconcat = cast("_Filter", self.preconcat[min(step, len(self.preconcat) - 1)])
-            if latent.shape[:2] == (1, 1) and _has_kernels(latent):
+            if latent.shape[:2] == (1, 1) and has_kernels(latent):
                 planes = upsampling_step(latent[0, 0], dense[0], preconcat.weight, x2.weight)
                 dense = planes[None]
             else:
@@ -183,7 +184,3 @@ class Upsampling(ParameterModule):
                 doubled = x2(dense)[..., :height, :width]
                 dense = torch.cat([preconcat(latent), doubled], 1)
         return dense
-
-
-def _has_kernels(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32

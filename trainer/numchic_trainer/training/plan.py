@@ -95,10 +95,10 @@ def plan(config: TrainConfig, preset: Preset) -> list[Phase]:
 
 
 def refinement(config: TrainConfig, preset: Preset, lmbda: float) -> Phase:
-    """Short phase that takes a trained model to another lambda."""
+    """Short phase that takes a trained model to a lambda nearby."""
     return Phase(
         "refine", max(10, config.iterations // 5), _N_EVALUATIONS // 5, 1,
-        lmbda, 0.3 * config.learning_rate, True,
+        lmbda, 0.1 * config.learning_rate, True,
         (0.15, 0.08), (0.17, 0.15), config.latent_betas, _network_rate(config, preset), True, False,
     )  # fmt: skip
 

@@ -116,6 +116,11 @@ class Training:
         step = self.run.step if self.run is not None else 0
         return len(self.results) * self.phase.n_iterations + step
 
+    def restart(self, phases: list[Phase], candidates: list[Param]) -> None:
+        """Begin anew when all is finished; iterations and random numbers go on."""
+        self.phases += phases
+        self.candidates = candidates
+
     def result(self) -> Param:
         """Parameters of the best candidate of the last phase."""
         return self.candidates[0]
