@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
@@ -24,9 +25,10 @@ CROPS = [
 ]
 
 
-def crop(name: str, y: int, x: int, height: int, width: int) -> NDArray:  # type: ignore[type-arg]
+def crop(name: str, y: int, x: int, height: int, width: int) -> NDArray[np.uint8]:
     """Part of one of scikit-image's pictures."""
-    return getattr(skimage.data, name)()[y : y + height, x : x + width]  # type: ignore[no-any-return]
+    samples: NDArray[np.uint8] = getattr(skimage.data, name)()
+    return samples[y : y + height, x : x + width]
 
 
 def main() -> None:

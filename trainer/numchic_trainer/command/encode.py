@@ -144,7 +144,7 @@ def _tell(path: Path, result: EncodeResult) -> None:
         err=True,
     )
     if not result.goal_met:
-        complain(path, "the target was not reached; this is as near as it came")
+        complain(path, "the target was not reached; this is the last attempt")
 
 
 def complain(path: Path, error: object) -> None:
