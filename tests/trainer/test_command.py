@@ -126,12 +126,13 @@ def test_interrupted_and_resumed(
         return advance(training)
 
     monkeypatch.setattr(Training, "advance", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     result = run("encode", source, out, *QUICK)
     assert result.exit_code == 130
     assert not out.exists()
     assert out.with_name("a.cool.training").exists()
     monkeypatch.undo()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
     again = run("encode", source, out, *QUICK)
     assert again.exit_code == 2
     assert "--resume" in again.stderr

@@ -132,7 +132,8 @@ def test_more_iterations_give_a_lower_loss() -> None:
 
 def test_progress_and_log() -> None:
     events: list[Event] = []
-    result = encode(picture(8, 8), TrainConfig(preset="lop", iterations=60), progress=events.append)
+    config = TrainConfig(preset="lop", iterations=60, init="random")
+    result = encode(picture(8, 8), config, progress=events.append)
     phases = [event.phase for event in events]
     assert list(dict.fromkeys(phases)) == ["warm-up", "main", "quantise", "rdoq", "write"]
     assert [event.iteration for event in events[:60]] == list(range(1, 61))
@@ -166,9 +167,9 @@ def test_what_is_not_a_picture_is_refused(image: Any) -> None:
         encode(image, TrainConfig(iterations=20))
 
 
-@pytest.mark.parametrize(("goal", "wanted"), [("target_bpp", 1.6), ("target_psnr", 37.0)])
+@pytest.mark.parametrize(("goal", "wanted"), [("target_bpp", 1.6), ("target_psnr", 36.0)])
 def test_targets(goal: str, wanted: float) -> None:
-    config = TrainConfig(preset="lop", iterations=300, **{goal: wanted})  # type: ignore[arg-type]
+    config = TrainConfig(preset="lop", iterations=200, **{goal: wanted})  # type: ignore[arg-type]
     result = encode(picture(48, 64), config)
     assert result.goal_met
     if goal == "target_bpp":

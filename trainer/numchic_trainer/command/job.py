@@ -58,7 +58,8 @@ def _interruptible(progress: Progress | None) -> Iterator[Progress]:
         if progress is not None:
             progress(event)
 
-    if threading.current_thread() is not threading.main_thread():  # signals are not for us
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # signals are not for us
         yield watched
         return
     before = signal.signal(signal.SIGINT, remember)
