@@ -210,15 +210,7 @@ class _Encode:
         config, picture = self.config, self.picture
         parameter = architecture(config, self.preset, (picture.height, picture.width))
         _check_format(parameter, picture)
-        target = Target.of_picture(picture, config.lmbda, config.device)
-        if config.tune == "wasserstein":
-            if picture.data_type != "rgb":
-                raise UsageError(
-                    "only RGB pictures can be tuned so", "tune", None, picture.data_type
-                )
-            target = dataclasses.replace(
-                target, perceptual=WassersteinLoss(target.planes[0], self.extractor)
-            )
+        target = self._target(config.device)
         with torch.random.fork_rng(devices=[]):
             model = CoolChicEncoder(parameter)
         if picture.data_type != "rgb":
@@ -226,6 +218,16 @@ class _Encode:
         model.to(config.device)
         self.model = model
         return Training(model, target, plan(config, self.preset), self._candidates(), config.seed)
+
+    def _target(self, device: str) -> Target:
+        target = Target.of_picture(self.picture, self.config.lmbda, device)
+        if self.config.tune == "mse":
+            return target
+        if self.picture.data_type != "rgb":
+            found = self.picture.data_type
+            raise UsageError("only RGB pictures can be tuned so", "tune", None, found)
+        loss = WassersteinLoss(target.planes[0], self.extractor)
+        return dataclasses.replace(target, perceptual=loss)
 
     def _candidates(self) -> list[Param]:
         rgb = self.picture.data_type == "rgb"
@@ -258,6 +260,7 @@ class _Encode:
 
     def _train(self) -> None:
         training = self.training
+        training.model.to(self.config.device)
         while not training.finished:
             phase, rate = training.phase, training.learning_rate
             with self._timed(phase.name):
@@ -272,10 +275,12 @@ class _Encode:
                 self._save()
 
     def _finish(self) -> EncodeResult:
-        """Quantise and write the trained model."""
+        """Quantise and write the trained model, on the CPU, where kernels make it quick."""
         training, config = self.training, self.config
         lmbda = training.phases[-1].lmbda
-        model, target = training.model, training.target.at(lmbda)
+        model, target = training.model.to("cpu"), training.target.at(lmbda)
+        if self.config.device != "cpu":
+            target = self._target("cpu").at(lmbda)
         model.set_param(training.result())
         model.forget_quantisation()
         weight, rows = target.rate_weight(), []
