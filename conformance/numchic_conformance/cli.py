@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``numchic conformance``: run, list and describe vectors, and make them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from numchic.cli import exit_status
+from numchic.images import write_file
+from numchic_bitstream import UsageError
+from numchic_conformance.manifest import Level, Suite, Vector, select
+
+_PATH = click.Path(path_type=Path)
+
+
+def _selection(command: Callable[..., None]) -> Callable[..., None]:
+    """Arguments and options that choose vectors."""
+    for decorator in (
+        click.option(
+            "--filter",
+            "patterns",
+            multiple=True,
+            metavar="PATTERN",
+            help="Only ids or features that match, such as 'arm-*'; may be repeated.",
+        ),
+        click.option(
+            "--level",
+            type=click.Choice([level.value for level in Level]),
+            default=Level.CORE.value,
+            show_default=True,
+            help="core is quick, full is everything that matters, stress takes long.",
+        ),
+        click.argument("places", metavar="[SUITE|DIR]...", nargs=-1, type=_PATH),
+    ):
+        command = decorator(command)
+    return command
+
+
+def _chosen(places: tuple[Path, ...], level: str, patterns: tuple[str, ...]) -> list[Vector]:
+    from numchic_conformance.library import load_suites
+
+    vectors = [vector for suite in load_suites(places) for vector in suite.vectors]
+    chosen = select(vectors, Level(level), patterns)
+    if not chosen:
+        raise UsageError("no vector is chosen", "filter", None, ", ".join(patterns) or None)
+    return chosen
+
+
+@click.group("conformance")
+def conformance_command() -> None:
+    """Test decoders with streams whose results are known.
+
+    Without SUITE or DIR the suites of the project are used. A DIR may also hold vectors of others,
+    if their index is of a known form.
+    """
+
+
+@conformance_command.command("run")
+@_selection
+@click.option(
+    "--decoder",
+    metavar="COMMAND",
+    help="Any decoder: a command line with {input}, {output} and perhaps {stages}. "
+    "Default: numchic itself.",
+)
+@click.option(
+    "--side", default="numchic", show_default=True, help="Another decoder of this Python: trainer."
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Vectors at a time. Default: one per processor."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds for one vector.",
+)
+@click.option(
+    "--unsupported-status",
+    type=click.IntRange(1, 127),
+    default=3,
+    show_default=True,
+    help="Exit status by which the command says that it does not support a stream.",
+)
+@click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    type=_PATH,
+    help="Write a report: .json, .xml (JUnit), .md or .html; may be repeated.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Also list what passed.")
+def run_command(**arguments: Any) -> None:
+    """Run a decoder on vectors.
+
+    Exit status: 0 nothing failed, 1 a vector failed, 2 usage, 5 a file cannot be read or written.
+    """
+    with exit_status():
+        passed = _run(**arguments)
+    sys.exit(0 if passed else 1)
+
+
+def _run(
+    places: tuple[Path, ...],
+    level: str,
+    patterns: tuple[str, ...],
+    decoder: str | None,
+    side: str,
+    jobs: int | None,
+    timeout: float,
+    unsupported_status: int,
+    reports: tuple[Path, ...],
+    verbose: bool,
+) -> bool:
+    from numchic_conformance.command import CommandDecoder
+    from numchic_conformance.report import EXTENSIONS, Report, describe, write_report
+    from numchic_conformance.runner import run_vectors
+
+    for path in reports:
+        if path.suffix not in EXTENSIONS:
+            allowed = ", ".join(EXTENSIONS)
+            raise UsageError("unknown kind of report", "report", None, path.name, allowed)
+    vectors = _chosen(places, level, patterns)
+    command = CommandDecoder(decoder, timeout, unsupported_status) if decoder else None
+    running = run_vectors(
+        vectors, command=command, side=side, timeout=timeout, jobs=jobs or os.cpu_count() or 1
+    )
+    results = []
+    with click.progressbar(
+        running, length=len(vectors), file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        for result in bar:
+            results.append(result)
+    for result in results:
+        if verbose or result.outcome not in {"pass", "not supported"}:
+            description = describe(result)
+            click.echo(
+                f"{result.outcome:13s} {result.id}" + (f": {description}" * bool(description))
+            )
+    report = Report(decoder or side, vectors, results)
+    click.echo(report.summary())
+    for path in reports:
+        write_report(report, path)
+    return report.passed
+
+
+@conformance_command.command("list")
+@_selection
+def list_command(places: tuple[Path, ...], level: str, patterns: tuple[str, ...]) -> None:
+    """List vectors: id, level, what a decoder has to do, what is exercised."""
+    with exit_status():
+        for vector in _chosen(places, level, patterns):
+            click.echo(
+                f"{vector.id:44s} {vector.level:6s} {vector.expect:16s} {vector.description}"
+            )
+
+
+@conformance_command.command("describe")
+@click.argument("identifier", metavar="ID")
+@click.argument("places", metavar="[SUITE|DIR]...", nargs=-1, type=_PATH)
+def describe_command(identifier: str, places: tuple[Path, ...]) -> None:
+    """Tell everything that is known of a vector."""
+    with exit_status():
+        from numchic_conformance.library import load_suites
+
+        found = [(s, v) for s in load_suites(places) for v in s.vectors if v.id == identifier]
+        if not found:
+            raise UsageError("no such vector", "id", None, identifier)
+        for suite, vector in found:
+            _describe(suite, vector)
+
+
+def _describe(suite: Suite, vector: Vector) -> None:
+    facts: dict[str, object] = {
+        "suite": suite.name,
+        "file": vector.path,
+        "sha256": vector.sha256,
+        "level": vector.level,
+        "generation": vector.generation,
+        "source": vector.source,
+        "licence": vector.licence,
+        "features": ", ".join(vector.features),
+        "expected": vector.expect,
+    }
+    if vector.picture is not None:
+        p = vector.picture
+        size = f"{p.width}x{p.height}, {p.data_type}, {p.bitdepth} bits"
+        facts["picture"] = f"{size}, {p.frames} frames" if p.frames > 1 else size
+    if vector.error is not None:
+        facts["error"] = f"{vector.error.error}, field {vector.error.field}"
+    if vector.bounds is not None:
+        b = vector.bounds
+        facts["bounds"] = f"{b.changed_samples} samples, by {b.max_abs_diff}: {b.reason}"
+    click.echo(f"{vector.id}: {vector.description}")
+    for name, value in (facts | dict(vector.digests)).items():
+        if value:
+            click.echo(f"  {name:28s} {value}")
+
+
+@conformance_command.command("stages")
+@click.argument("stream", metavar="IN", type=_PATH)
+@click.argument("folder", metavar="DIR", type=_PATH)
+def stages_command(stream: Path, folder: Path) -> None:
+    """Write every stage of decoding IN as an array into DIR: NAME.npy.
+
+    parameters.M_K (int64), latents.K (int8; 0 is the finest), dense and synthesis (float32),
+    samples (uint8 or uint16).
+    """
+    with exit_status():
+        import numchic
+        from numchic_conformance.stages import decode_stages, samples_of, write_stages
+
+        data = stream.read_bytes()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_stages(decode_stages(data), folder)
+        write_stages(iter([("samples", samples_of(numchic.decode(data)))]), folder)
+
+
+@conformance_command.command("coverage")
+@click.option("--json", "as_json", is_flag=True, help="Every item with all its vectors, as JSON.")
+def coverage_command(as_json: bool) -> None:
+    """Compute which vectors exercise which part of the format."""
+    with exit_status():
+        raise UsageError("not there yet")
+
+
+@conformance_command.command("generate")
+@click.argument("folder", metavar="[DIR]", required=False, type=_PATH)
+@click.option("--check", is_flag=True, help="Write nothing; compare with what is there.")
+def generate_command(folder: Path | None, check: bool) -> None:
+    """Make the synthetic vectors and their suites again."""
+    with exit_status():
+        raise UsageError("not there yet")
+
+
+@conformance_command.command("export-fluster")
+@click.argument("output", metavar="OUT", type=_PATH)
+@_selection
+@click.option("--name", default="numchic-stills", show_default=True, help="Of the suite.")
+@click.option("--base-url", required=True, help="Address of the folder with the streams' folders.")
+def export_fluster_command(
+    output: Path,
+    places: tuple[Path, ...],
+    level: str,
+    patterns: tuple[str, ...],
+    name: str,
+    base_url: str,
+) -> None:
+    """Write the vectors as a test suite for fluster."""
+    with exit_status():
+        from numchic_conformance.fluster import fluster_suite
+
+        document = fluster_suite(name, _chosen(places, level, patterns), base_url)
+        write_file(output, (json.dumps(document, indent=4) + "\n").encode())

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where suites are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from numchic_bitstream import UsageError
+from numchic_conformance.foreign import load_foreign
+from numchic_conformance.manifest import Suite, load_suite
+
+_HERE = Path(__file__).resolve().parent
+
+
+def default_folder() -> Path:
+    """Folder ``conformance`` of the project: of this checkout, or below the current folder.
+
+    Raises
+    ------
+    UsageError
+        There is none: an installed package does not contain the vectors.
+    """
+    for folder in (_HERE.parent, Path("conformance")):
+        if (folder / "suites").is_dir():
+            return folder
+    raise UsageError(
+        "the vectors are not part of an installed package: run this in a checkout of the project, "
+        "or name the folder",
+        "suite",
+    )
+
+
+def load_suites(places: Iterable[Path] = ()) -> list[Suite]:
+    """Load suites from files and folders; the project's own ones by default.
+
+    Raises
+    ------
+    UsageError
+        A place holds no suite, or a suite is not one.
+    OSError
+        A file cannot be read.
+    """
+    suites: list[Suite] = []
+    for place in list(places) or [default_folder()]:
+        found = _load_folder(place) if place.is_dir() else [load_suite(place)]
+        if not found:
+            raise UsageError("no suite in this folder", "suite", None, str(place))
+        suites += found
+    return suites
+
+
+def _load_folder(folder: Path) -> list[Suite]:
+    inner = folder / "suites"
+    if inner.is_dir():
+        folder = inner
+    return load_foreign(folder) or [load_suite(path) for path in sorted(folder.glob("*.json"))]

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Run vectors, several at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from numchic_conformance.check import GENERATIONS
+from numchic_conformance.command import CommandDecoder
+from numchic_conformance.manifest import Vector
+from numchic_conformance.outcome import Outcome, Result
+from numchic_conformance.worker import OURS, Worker
+
+Decoder = Callable[[Vector], Result]
+
+
+def run_vectors(
+    vectors: Sequence[Vector],
+    *,
+    command: CommandDecoder | None = None,
+    side: str = OURS,
+    timeout: float = 60.0,
+    jobs: int = 1,
+) -> Iterator[Result]:
+    """Run a decoder on vectors and yield the results in the order of the vectors.
+
+    Parameters
+    ----------
+    vectors : sequence of Vector
+    command : CommandDecoder, optional
+        Instead of a decoder of this Python.
+    side : str
+        ``numchic``, or another one of :func:`numchic_conformance.worker.side_names`.
+    timeout : float
+        Seconds for one vector of a decoder of this Python.
+    jobs : int
+        Vectors at the same time, each in a process.
+
+    Raises
+    ------
+    UsageError
+        The decoder cannot be started.
+    """
+    local = threading.local()
+    workers: list[Worker] = []
+
+    def run(vector: Vector) -> Result:
+        if command is not None:
+            return command(vector)
+        if vector.generation not in GENERATIONS:
+            return Result(vector.id, Outcome.NOT_SUPPORTED, f"generation {vector.generation}")
+        if not hasattr(local, "worker"):
+            local.worker = Worker(side, timeout)
+            workers.append(local.worker)
+        worker: Worker = local.worker
+        return worker(vector)
+
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield from pool.map(run, vectors)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.close()

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The stages of decoding a stream, one after the other, as named arrays.
+
+======================  ==========================  ================================================
+name                    array                       content (coolchic-5)
+======================  ==========================  ================================================
+``parameters.M_K``      int64[n]                    integers of module M (arm, ifce, upsampling,
+                                                    synthesis), K weight or bias, stream order (4.1)
+``latents.k``           int8[h, w]                  grid k; 0 is the finest (3.1)
+``dense``               float32[S', h, w]           upsampled latents, level lo first (9)
+``synthesis``           float32[O, h, w]            output of the synthesis before the resize (11.1)
+``samples``             uint8[n] or uint16[n]       all samples of all frames in display order: RGB
+                                                    interleaved, YUV one plane after the other (12)
+======================  ==========================  ================================================
+
+They come in the order in which a decoder computes them, so the coarsest grid comes first. In videos
+the names start with the frame in coding order and the part, as in ``frame2.motion.latents.0``.
+
+Everything up to the latents is exact. ``dense``, ``synthesis`` and ``samples`` are those of this
+project's order of float32 operations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import numchic
+from numchic.latents import decode_latents
+from numchic.noise import common_randomness
+from numchic.synthesis import synthesise
+from numchic.upsampling import upsample
+from numchic_bitstream import CoolChic, Limits, Parameters, UsageError, read_parameters, read_stream
+from numchic_bitstream.grids import grid_list
+from numchic_bitstream.parameters import flat_parameters
+
+Array = NDArray[Any]
+Stages = Iterator[tuple[str, Array]]
+
+STANDARD_DIGEST = "sha256"
+
+# Kind of digest -> type the array is converted to (None: its own) and the function.
+_DIGESTS: dict[str, tuple[str | None, Callable[[bytes], str]]] = {
+    STANDARD_DIGEST: (None, lambda data: hashlib.sha256(data).hexdigest()),
+    "sha256/int32": ("<i4", lambda data: hashlib.sha256(data).hexdigest()),
+    "crc32": (None, lambda data: f"{zlib.crc32(data):08x}"),
+}
+
+
+def digest(array: Array, kind: str = STANDARD_DIGEST) -> str:
+    """``kind:hexadecimal`` digest of an array's little-endian bytes in row order.
+
+    Parameters
+    ----------
+    array : array
+    kind : {"sha256", "sha256/int32", "crc32"}
+        ``sha256/int32`` converts to int32 first.
+    """
+    dtype, function = _DIGESTS[kind]
+    little = array.astype(dtype or array.dtype.newbyteorder("<"), copy=False)
+    return f"{kind}:{function(little.tobytes())}"
+
+
+def kind_of(digest: str) -> str:
+    """Kind of a digest in a suite.
+
+    Raises
+    ------
+    UsageError
+        The kind is not known.
+    """
+    kind = digest.partition(":")[0]
+    if kind not in _DIGESTS:
+        raise UsageError("unknown kind of digest", "digests", None, kind, ", ".join(_DIGESTS))
+    return kind
+
+
+def decode_stages(data: bytes, limits: Limits | None = None) -> Stages:
+    """Decode a stream stage by stage, up to the synthesis.
+
+    Raises
+    ------
+    NumchicError
+        As :func:`numchic.decode`, when the stage concerned is reached.
+    """
+    stream = read_stream(data, limits)
+    single = len(stream.frames) == 1
+    for i, frame in enumerate(stream.frames):
+        for role, part in zip(("residue", "motion"), frame.parts, strict=False):
+            prefix = "" if single else f"frame{i}.{role}."
+            for name, array in _decode_part(part):
+                yield prefix + name, array
+
+
+def samples_of(picture: numchic.Picture) -> Array:
+    """Stage ``samples`` of a decoded still."""
+    return np.frombuffer(picture.to_bytes(), picture.planes[0].dtype.newbyteorder("<"))
+
+
+def _decode_part(part: CoolChic) -> Stages:
+    header = part.header
+    parameters = read_parameters(header, part.nn_payload, part.nn_offset)
+    yield from parameter_stages(part, parameters)
+    grids = decode_latents(part, parameters)
+    for k in reversed(range(len(grids))):
+        yield f"latents.{k}", grids[k]
+    latents = [g for g, kind in zip(grids, grid_list(header), strict=True) if not kind.hyper]
+    with np.errstate(over="ignore", invalid="ignore"):
+        dense = upsample(header, parameters.upsampling, latents)
+        yield "dense", dense
+        if header.flag_common_randomness:
+            noise = common_randomness(header.img_size, *header.latent_resolution)
+            dense = np.concatenate([dense, noise])
+        yield "synthesis", synthesise(header, parameters.synthesis, dense)
+
+
+def parameter_stages(part: CoolChic, parameters: Parameters) -> Stages:
+    """Stages ``parameters.M_K``; modules that a stream does not have are left out."""
+    for module, kind, flat in flat_parameters(part.header, parameters):
+        if flat.size:
+            yield f"parameters.{module}_{kind}", flat
+
+
+def write_stages(stages: Stages, folder: Path) -> None:
+    """Write every stage as ``NAME.npy`` into an existing folder."""
+    for name, array in stages:
+        np.save(folder / f"{name}.npy", array)
+
+
+def read_stage(folder: Path, name: str) -> Array | None:
+    """Array of a stage that somebody wrote to a folder; None if it is not there.
+
+    Raises
+    ------
+    UsageError
+        The file is not an array of numbers.
+    """
+    path = folder / f"{name}.npy"
+    if not path.exists():
+        return None
+    try:
+        array: Array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UsageError(f"not an array: {error}", path.name) from error
+    if array.dtype.kind not in "iuf":
+        raise UsageError("not an array of numbers", path.name, None, array.dtype)
+    return array
