@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Make the entry of a suite for a valid stream, from what our decoder makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numchic
+from numchic_bitstream import Stream, read_stream
+from numchic_conformance.synthetic.bounds import sample_bounds
+from numchic_conformance.manifest import PictureFormat, Vector
+from numchic_conformance.stages import decode_stages, digest, samples_of
+
+_MAX_FRAMES = 16
+
+
+def describe_valid(path: Path, data: bytes, **facts: Any) -> Vector:
+    """Entry of a stream that has to be decoded.
+
+    Parameters
+    ----------
+    path : Path
+        Where the stream lies or will lie; its name is the id.
+    data : bytes
+    **facts
+        Further attributes of :class:`numchic_conformance.Vector`.
+
+    Returns
+    -------
+    Vector
+        With the digests of all stages; of videos with more than 16 frames those of 16 frames, evenly
+        spread. The samples of videos are left out.
+    """
+    stream = read_stream(data)
+    n_frames = len(stream.frames)
+    recorded = {f"frame{i}" for i in range(0, n_frames, -(-n_frames // _MAX_FRAMES))}
+    digests, bounds = {}, None
+    for name, array in decode_stages(data):
+        if n_frames == 1 or name.split(".")[0] in recorded:
+            digests[name] = digest(array)
+        if n_frames == 1 and name == "synthesis":
+            bounds = sample_bounds(stream.frames[0], array)
+            digests["samples"] = digest(samples_of(numchic.decode(data)))
+    return Vector(
+        id=path.stem,
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        picture=picture_format(stream),
+        digests=digests,
+        bounds=bounds,
+        **facts,
+    )
+
+
+def picture_format(stream: Stream) -> PictureFormat:
+    """Shape of the decoded frames."""
+    height, width = stream.img_size
+    frame = stream.frames[0].header
+    return PictureFormat(width, height, len(stream.frames), frame.frame_data_type, frame.bitdepth)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Write all synthetic vectors and their suites, or compare them with what is there.
+
+``python -m numchic_conformance.synthetic.generate FOLDER [--check]``. Everything follows from the
+recipes and comes out the same byte for byte, except that digests of float stages would follow a
+change of the decoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numchic
+from numchic.images import write_file
+from numchic_bitstream import Limits, NumchicError, Stream, read_stream
+from numchic_conformance.manifest import (
+    Expect,
+    ExpectedError,
+    PictureFormat,
+    Suite,
+    Vector,
+    save_suite,
+)
+from numchic_conformance.stages import decode_stages, digest, samples_of
+from numchic_conformance.synthetic.bounds import sample_bounds
+from numchic_conformance.synthetic.malformed import malformed_cases
+from numchic_conformance.synthetic.malformed.case import Case, base
+from numchic_conformance.synthetic.recipe import Recipe
+from numchic_conformance.synthetic.stills import still_recipes
+from numchic_conformance.synthetic.videos import video_recipes
+
+SOURCE = "random numbers (numchic_conformance.synthetic)"
+LICENCE = "BSD-3-Clause"
+
+_DESCRIPTIONS = {
+    "stills": "Valid stills with random parameters and latents: every header field, every branch.",
+    "videos": "Valid videos with random parameters and latents, up to the synthesis.",
+    "malformed": "Malformed, odd and damaged streams.",
+}
+SUITES = tuple(_DESCRIPTIONS)
+_FRAMES = 16  # of longer videos only as many are recorded
+
+
+def generate(folder: Path) -> None:
+    """Write ``vectors/SUITE/ID.cool`` and ``suites/SUITE.json``; remove vectors no longer made.
+
+    Parameters
+    ----------
+    folder : Path
+        Such as ``conformance`` of this project.
+    """
+    for name in SUITES:
+        target = folder / "vectors" / name
+        target.mkdir(parents=True, exist_ok=True)
+        (folder / "suites").mkdir(exist_ok=True)
+        vectors = []
+        for vector, data in _vectors(name, target):
+            write_file(vector.path, data)
+            vectors.append(vector)
+        for path in set(target.glob("*.cool")) - {vector.path for vector in vectors}:
+            path.unlink()
+        suite = Suite(name, _DESCRIPTIONS[name], tuple(vectors))
+        save_suite(suite, folder / "suites" / f"{name}.json")
+
+
+def check(folder: Path) -> list[str]:
+    """Generate everything elsewhere and return the names of the files that differ."""
+    with tempfile.TemporaryDirectory(prefix="numchic-conformance-") as temporary:
+        fresh = Path(temporary)
+        generate(fresh)
+        names = {path.relative_to(root) for root in (fresh, folder) for path in _files(root)}
+        return sorted(str(name) for name in names if _read(fresh / name) != _read(folder / name))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for name in SUITES:
+        yield folder / "suites" / f"{name}.json"
+        yield from (folder / "vectors" / name).glob("*.cool")
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def _vectors(suite: str, folder: Path) -> Iterator[tuple[Vector, bytes]]:
+    if suite == "malformed":
+        for case in malformed_cases():
+            data = case.build()
+            yield _malformed(case, data, folder / f"{case.id}.cool"), data
+        return
+    for recipe in still_recipes() if suite == "stills" else video_recipes():
+        data = recipe.build()
+        yield _valid(recipe, data, folder / f"{recipe.id}.cool"), data
+
+
+def _valid(recipe: Recipe, data: bytes, path: Path) -> Vector:
+    """Return the entry of a valid stream."""
+    stream = read_stream(data)
+    digests, bounds = {}, None
+    step = -(-len(stream.frames) // _FRAMES)
+    wanted = {f"frame{i}" for i in range(0, len(stream.frames), step)}
+    for name, array in decode_stages(data):
+        if not name.startswith("frame") or name.split(".")[0] in wanted:
+            digests[name] = digest(array)
+        if name == "synthesis":
+            bounds = sample_bounds(stream.frames[0], array)
+            digests["samples"] = digest(samples_of(numchic.decode(data)))
+    return Vector(
+        id=recipe.id,
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        level=recipe.level,
+        description=recipe.description,
+        features=recipe.features,
+        source=SOURCE,
+        licence=LICENCE,
+        picture=picture_format(stream),
+        digests=digests,
+        bounds=bounds,
+    )
+
+
+def _malformed(case: Case, data: bytes, path: Path) -> Vector:
+    """Return the entry of a stream that is not as it should be, having checked what it says.
+
+    Raises
+    ------
+    AssertionError
+        The decoder does something else.
+    """
+    found = _error_of(data)
+    assert found == case.error, f"{case.id}: expected {case.error}, found {found}"
+    picture, digests, bounds = None, {}, None
+    if case.expect is not Expect.REFUSE:
+        good = base(case.good)
+        stream = read_stream(good, Limits(pixels=1 << 28))
+        picture = picture_format(stream)
+        if case.same_picture and picture.frames == 1:
+            entry = _valid(case.good, good, path)
+            digests, bounds = entry.digests, entry.bounds
+    return Vector(
+        id=case.id,
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        level=case.level,
+        description=case.description,
+        features=case.features,
+        source=SOURCE,
+        licence=LICENCE,
+        expect=case.expect,
+        picture=picture,
+        digests=digests,
+        bounds=bounds,
+        error=case.error,
+        canonical=False,
+    )
+
+
+def _error_of(data: bytes) -> ExpectedError | None:
+    """Return what the decoder raises; of videos the latents are decoded."""
+    try:
+        if read_stream(data).header.n_frames == 1:
+            numchic.decode(data)
+        else:
+            for _ in decode_stages(data):
+                pass
+    except NumchicError as error:
+        assert error.field is not None
+        return ExpectedError(type(error).__name__, error.field)
+    return None
+
+
+def picture_format(stream: Stream) -> PictureFormat:
+    """Return the shape of the decoded frames."""
+    height, width = stream.img_size
+    frame = stream.frames[0].header
+    return PictureFormat(width, height, len(stream.frames), frame.frame_data_type, frame.bitdepth)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    folder = Path(arguments[0])
+    if "--check" not in arguments:
+        generate(folder)
+        return 0
+    differing = check(folder)
+    sys.stdout.writelines(f"{name}\n" for name in differing)
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
