@@ -10,17 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic.latents import encode_latents
+import numchic
+from numchic.latents import decode_latents, encode_latents
 from numchic_bitstream import (
     CoolChic,
     CoolChicHeader,
     Descriptor,
     Frame,
     FrameHeader,
+    Metadata,
     Parameters,
     Stream,
     SynthesisLayer,
     VideoHeader,
+    append_trailer,
+    latents_crc,
+    read_parameters,
+    read_stream,
+    samples_digest,
     write_parameters,
     write_stream,
 )
@@ -113,6 +120,15 @@ def stream(
     """Return a still picture with random parameters and latents; changes are for :func:`header`."""
     residue = random_coolchic(seed, magnitude, **changes)
     return write_stream(Stream(VideoHeader(), (Frame(frame or FrameHeader(), residue),)))
+
+
+def with_trailer(plain: bytes, metadata: Metadata | None = None) -> bytes:
+    """Return a still picture with a trailer that fits it."""
+    picture = numchic.decode(plain, threads=1)
+    part = read_stream(plain).frames[0].residue
+    parameters = read_parameters(part.header, part.nn_payload, part.nn_offset)
+    grids = decode_latents(part, parameters)
+    return append_trailer(plain, latents_crc([grids]), samples_digest(picture.pieces()), metadata)
 
 
 def video(seed: int = 0, **changes: Any) -> bytes:

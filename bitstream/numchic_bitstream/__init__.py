@@ -9,6 +9,7 @@ from numchic_bitstream.complexity import Macs, count_macs
 from numchic_bitstream.dump import dump
 from numchic_bitstream.errors import (
     CorruptError,
+    IntegrityError,
     LimitError,
     NumchicError,
     StreamError,
@@ -24,6 +25,7 @@ from numchic_bitstream.headers import (
     VideoHeader,
 )
 from numchic_bitstream.limits import Limits
+from numchic_bitstream.metadata import Metadata
 from numchic_bitstream.parameters import (
     ArmParameters,
     IfceParameters,
@@ -35,6 +37,13 @@ from numchic_bitstream.parameters import (
     write_parameters,
 )
 from numchic_bitstream.stream import CoolChic, Frame, Stream, read_stream, write_stream
+from numchic_bitstream.trailer import (
+    Trailer,
+    append_trailer,
+    latents_crc,
+    read_trailer,
+    samples_digest,
+)
 
 __all__ = [
     "ArmParameters",
@@ -45,25 +54,32 @@ __all__ = [
     "Frame",
     "FrameHeader",
     "IfceParameters",
+    "IntegrityError",
     "Layer",
     "LimitError",
     "Limits",
     "Macs",
+    "Metadata",
     "NumchicError",
     "Parameters",
     "Stream",
     "StreamError",
     "SynthesisLayer",
     "SynthesisParameters",
+    "Trailer",
     "TruncatedError",
     "UnsupportedError",
     "UpsamplingParameters",
     "UsageError",
     "VideoHeader",
+    "append_trailer",
     "count_macs",
     "dump",
+    "latents_crc",
     "read_parameters",
     "read_stream",
+    "read_trailer",
+    "samples_digest",
     "write_parameters",
     "write_stream",
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Listing of every header field: position, size, name, value."""
+"""Listing of every field of headers and trailer: position, size, name, value."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import NumchicError
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.stream import read_stream
+from numchic_bitstream.trailer import read_trailer
 
 
 def dump(data: bytes, limits: Limits | None = None) -> Iterator[str]:
     """Yield the listing of a stream line by line.
 
-    A malformed stream is listed up to its first bad header; then the error is raised.
+    A malformed stream is listed up to its first bad header, a damaged trailer up to its first bad
+    field; then the error is raised.
 
     Parameters
     ----------
@@ -31,7 +33,9 @@ def dump(data: bytes, limits: Limits | None = None) -> Iterator[str]:
     error: NumchicError | None = None
     n_bytes = len(data)
     try:
-        n_bytes = read_stream(data, limits, listener=lambda *s: sections.append(s)).n_bytes
+        stream = read_stream(data, limits, listener=lambda *s: sections.append(s))
+        if read_trailer(data, stream, limits, listener=lambda *s: sections.append(s)) is None:
+            n_bytes = stream.n_bytes
     except NumchicError as caught:
         error = caught
     for title, entries in sections:

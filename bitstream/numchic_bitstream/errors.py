@@ -6,7 +6,8 @@
     NumchicError
     ├── StreamError (also ValueError)   the bytes are wrong
     │   ├── TruncatedError              they end too early
-    │   └── CorruptError                they say something impossible
+    │   ├── CorruptError                they say something impossible
+    │   └── IntegrityError              they are not what their trailer says
     ├── UnsupportedError                valid, but not decoded by this version
     ├── LimitError                      larger than the caller's Limits
     └── UsageError (also ValueError)    the caller's mistake
@@ -72,6 +73,10 @@ class TruncatedError(StreamError):
 
 class CorruptError(StreamError):
     """A field or payload has a value that the format forbids."""
+
+
+class IntegrityError(StreamError):
+    """The stream is not what its trailer says, or the trailer is damaged or missing."""
 
 
 class UnsupportedError(NumchicError):

@@ -27,6 +27,8 @@ class Limits:
         Multiply-accumulates of the whole stream (coolchic-5, section 16).
     memory_bytes : int
         Estimated size of all arrays that are alive at the same time while decoding.
+    metadata_bytes : int
+        Size of all blocks of the trailer.
     """
 
     stream_bytes: int = 1 << 28
@@ -34,6 +36,7 @@ class Limits:
     frames: int = 4095
     macs: int = 300_000_000_000
     memory_bytes: int = 4 << 30
+    metadata_bytes: int = 1 << 22
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -48,8 +48,8 @@ _WORD = np.uint64(1 << 32)
 _MAX = np.uint64(2**64 - 1)
 
 
-def words_from_bytes(payload: bytes) -> U32:
-    """Return the words of a payload.
+def words_from_bytes(payload: bytes, offset: int = 0) -> U32:
+    """Return the words of a payload that starts at byte ``offset`` of its stream.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def words_from_bytes(payload: bytes) -> U32:
     """
     if len(payload) % 4:
         raise CorruptError(
-            "not a whole number of words", "latent_payload", None, f"{len(payload)} bytes", "4 n"
+            "not a whole number of words", "latent_payload", offset, f"{len(payload)} bytes", "4 n"
         )
     return np.frombuffer(payload, "<u4").astype(np.uint32)
 
@@ -309,7 +309,7 @@ def decode(payload: bytes, mu_index: I64, scale_index: I64) -> I8:
         words, state, mu_index, scale_index, scales, decay_table(), n, nearest, lefts, symbols
     )
     if done < n:
-        raise CorruptError("invalid range coder state", "latent_payload", None, f"symbol {done}")
+        raise CorruptError("invalid range coder state", "latent_payload", 0, f"symbol {done}")
     check_end(state, words, 0)
     return symbols.astype(np.int8)
 

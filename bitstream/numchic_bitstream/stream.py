@@ -27,6 +27,9 @@ from numchic_bitstream.headers import (
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.structure import CodedFrame, check_structure, coding_order
 
+ANNOUNCEMENT_BYTE = 4
+"""Byte of the first frame header whose lowest bit, a padding bit, announces a trailer."""
+
 # Output channels that reconstruction needs (12.1, 13.2); an intra frame has exactly three.
 _MIN_OUTPUTS = {
     ("I", "residue"): 3,
@@ -67,11 +70,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class Stream:
-    """Everything in a file; ``frames`` in coding order. ``n_bytes`` excludes trailing bytes."""
+    """Everything in a file; ``frames`` in coding order. ``n_bytes`` excludes trailing bytes.
+
+    ``trailer_announced`` says whether a trailer has to follow, see ``numchic_bitstream.trailer``.
+    """
 
     header: VideoHeader
     frames: tuple[Frame, ...]
     n_bytes: int = 0
+    trailer_announced: bool = False
 
     @property
     def img_size(self) -> tuple[int, int]:
@@ -90,7 +97,8 @@ def read_stream(
     Parameters
     ----------
     data : bytes
-        The whole file. Bytes after the last frame are ignored.
+        The whole file. Bytes after the last frame are ignored: a trailer is read by
+        :func:`numchic_bitstream.trailer.read_trailer`.
     limits : Limits, optional
         Budget; the default one when omitted. Memory is checked by the decoder, which knows it.
     listener : callable, optional
@@ -134,7 +142,8 @@ class _StreamReader:
         frames: list[Frame] = []
         for coded in coding_order(header):
             frames.append(self._read_frame(coded, frames[0] if frames else None))
-        return Stream(header, tuple(frames), self.position)
+        announced = self.data[header.n_bytes_header + ANNOUNCEMENT_BYTE] & 1
+        return Stream(header, tuple(frames), self.position, bool(announced))
 
     def _listen(self, title: str, parsed: Parsed[Any]) -> None:
         if self.listener is not None:
@@ -253,11 +262,26 @@ def _check_coolchic(parsed: Parsed[CoolChicHeader], frame: FrameHeader, role: st
         raise CorruptError(reason, field, parsed.offset(field), n_channels, allowed)
 
 
+def announce_trailer(data: bytes, first_frame: int = 0) -> bytes:
+    """Set the bit that announces a trailer.
+
+    Parameters
+    ----------
+    data : bytes
+    first_frame : int
+        Where the first frame header starts in it.
+    """
+    changed = bytearray(data)
+    changed[first_frame + ANNOUNCEMENT_BYTE] |= 1
+    return bytes(changed)
+
+
 def write_stream(stream: Stream) -> bytes:
     """Write a stream; sizes and other derived fields are filled in from the payloads.
 
-    The result of reading a canonical stream and writing it again is the same stream. Frames must be
-    in coding order. ``nn_n_bit_pad`` is taken from the header, since the payload does not tell it.
+    The result of reading a canonical stream and writing it again is the same stream, without its
+    trailer. Frames must be in coding order. ``nn_n_bit_pad`` is taken from the header, since the
+    payload does not tell it.
 
     Raises
     ------
@@ -279,6 +303,8 @@ def write_stream(stream: Stream) -> bytes:
                 n_bytes_latent=len(part.latent_payload),
             )
             parts += [write_coolchic_header(header), part.nn_payload, part.latent_payload]
+    if stream.trailer_announced:
+        parts[1] = announce_trailer(parts[1])
     data = b"".join(parts)
     unlimited = Limits(stream_bytes=len(data), pixels=1 << 28, macs=1 << 62)
     read_stream(data, unlimited)

@@ -12,11 +12,12 @@ Importing this package imports neither Numba nor any other framework; the first 
 
 from numchic._version import __version__
 from numchic.api import decode, read_info
-from numchic.info import FrameInfo, PartInfo, StreamInfo
+from numchic.info import FrameInfo, PartInfo, StreamInfo, TrailerInfo
 from numchic.picture import Picture
 from numchic.pillow_plugin import register_pillow
 from numchic_bitstream.errors import (
     CorruptError,
+    IntegrityError,
     LimitError,
     NumchicError,
     StreamError,
@@ -25,17 +26,21 @@ from numchic_bitstream.errors import (
     UsageError,
 )
 from numchic_bitstream.limits import Limits
+from numchic_bitstream.metadata import Metadata
 
 __all__ = [
     "CorruptError",
     "FrameInfo",
+    "IntegrityError",
     "LimitError",
     "Limits",
+    "Metadata",
     "NumchicError",
     "PartInfo",
     "Picture",
     "StreamError",
     "StreamInfo",
+    "TrailerInfo",
     "TruncatedError",
     "UnsupportedError",
     "UsageError",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import IO
@@ -11,9 +12,11 @@ from numchic.info import StreamInfo, describe_stream
 from numchic.memory import estimate_memory
 from numchic.picture import Picture
 from numchic.progress import Progress
-from numchic_bitstream.errors import UnsupportedError, UsageError
+from numchic_bitstream.errors import NumchicError, UnsupportedError, UsageError
 from numchic_bitstream.limits import Limits
-from numchic_bitstream.stream import read_stream
+from numchic_bitstream.metadata import Metadata
+from numchic_bitstream.stream import Stream, read_stream
+from numchic_bitstream.trailer import read_trailer
 
 Source = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
 """A stream, the path of a file, or an open binary file."""
@@ -28,6 +31,7 @@ def decode(
     limits: Limits | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    check_integrity: bool = True,
 ) -> Picture:
     """Decode a still picture.
 
@@ -43,17 +47,23 @@ def decode(
     progress : callable, optional
         Called with the name of the stage ("latents" in samples, "rendering" in rows; they overlap),
         the work done and the total work of the stage. An exception it raises stops the decoding.
+    check_integrity : bool
+        Whether a stream that has or announces a trailer has to be what the trailer says: before
+        anything is decoded, and latents and samples afterwards. Otherwise the trailer only gives
+        the metadata, if it can be read. Streams without a trailer are decoded either way.
 
     Returns
     -------
     Picture
+        With the metadata of the trailer.
 
     Raises
     ------
     StreamError
-        The stream is malformed: :class:`TruncatedError` or :class:`CorruptError`.
+        The stream is malformed: :class:`TruncatedError` or :class:`CorruptError`; or it is not what
+        its trailer says, or the trailer is damaged: :class:`IntegrityError`.
     UnsupportedError
-        The stream is a video.
+        The stream is a video, or its trailer has an unknown version.
     LimitError
         The stream exceeds the limits.
     UsageError
@@ -70,7 +80,9 @@ def decode(
     threads = _default_threads() if threads is None else threads
     if not isinstance(threads, int) or threads < 1:
         raise UsageError("at least one thread is needed", "threads", None, threads, ">= 1")
-    stream = read_stream(read_source(source, limits), limits)
+    data = read_source(source, limits)
+    stream = read_stream(data, limits)
+    trailer = read_trailer(data, stream, limits) if check_integrity else None
     if stream.header.n_frames > 1:
         found = stream.header.n_frames
         raise UnsupportedError("videos are not decoded yet", "n_frames", 0, found, 1)
@@ -81,12 +93,29 @@ def decode(
 
     frame = stream.frames[0]
     writer = FrameWriter(frame.header, stream.img_size, frame.residue.nn_offset)
-    decode_signal(frame.residue, writer.put, threads=threads, progress=progress)
-    return writer.picture()
+    grids = decode_signal(frame.residue, writer.put, threads=threads, progress=progress)
+    picture = writer.picture()
+    if not check_integrity:
+        return dataclasses.replace(picture, metadata=_readable_metadata(data, stream, limits))
+    if trailer is None:
+        return picture
+    trailer.check_latents([grids])
+    trailer.check_samples(picture.pieces())
+    return dataclasses.replace(picture, metadata=trailer.metadata)
+
+
+def _readable_metadata(data: bytes, stream: Stream, limits: Limits) -> Metadata | None:
+    try:
+        trailer = read_trailer(data, stream, limits, check_stream=False)
+    except NumchicError:
+        return None
+    return None if trailer is None else trailer.metadata
 
 
 def read_info(source: Source, *, limits: Limits | None = None) -> StreamInfo:
     """Describe a stream without decoding its latents.
+
+    A trailer that is damaged or does not fit the stream is described too.
 
     Parameters
     ----------
@@ -104,7 +133,7 @@ def read_info(source: Source, *, limits: Limits | None = None) -> StreamInfo:
     """
     limits = limits or Limits()
     data = read_source(source, limits)
-    return describe_stream(read_stream(data, limits), len(data))
+    return describe_stream(read_stream(data, limits), data, limits)
 
 
 def read_source(source: Source, limits: Limits) -> bytes:

@@ -24,7 +24,7 @@ import click
 from numchic._version import __version__
 from numchic.api import Source, decode, read_info, read_source
 from numchic.images import FORMATS, encode_image, format_of, write_file
-from numchic.info import PartInfo, StreamInfo
+from numchic.info import PartInfo, StreamInfo, TrailerInfo
 from numchic.progress import Progress
 from numchic_bitstream.dump import dump
 from numchic_bitstream.errors import (
@@ -53,14 +53,15 @@ def exit_status() -> Iterator[None]:
     except UsageError as error:
         status, message = 2, str(error)
     except UnsupportedError as error:
-        status, message = 3, str(error)
+        status, message = 3, str(error) + _trailer_hint(error)
     except LimitError as error:
         option = _LIMIT_OPTIONS.get(error.field or "")
-        status, message = 4, str(error) + (f"; see {option}" if option else "")
+        hint = f"; see {option}" if option else _trailer_hint(error)
+        status, message = 4, str(error) + hint
     except NumchicError as error:
         early = isinstance(error, StreamError) and (error.offset or 0) < 8
         hint = "; is this a Cool-chic 5.0 stream?" if early else ""
-        status, message = 1, str(error) + hint
+        status, message = 1, str(error) + (hint or _trailer_hint(error))
     except ModuleNotFoundError as error:
         status, message = 2, str(error)
     except MemoryError:
@@ -75,6 +76,13 @@ def exit_status() -> Iterator[None]:
         return
     click.echo(f"numchic: {message}", err=True)
     sys.exit(status)
+
+
+def _trailer_hint(error: NumchicError) -> str:
+    """What can be done if nothing but the trailer is in the way."""
+    if error.field == "metadata_bytes" or (error.field or "").startswith("trailer"):
+        return "; numchic decode --ignore-integrity does not look at the trailer"
+    return ""
 
 
 def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -143,26 +151,36 @@ def main() -> None:
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Default: one per processor, at most 4."
 )
+@click.option(
+    "--ignore-integrity", is_flag=True, help="Decode even if the trailer says that IN is damaged."
+)
 @_limit_options
 def decode_command(
     input_name: str,
     output_name: str,
     kind: str | None,
     threads: int | None,
+    ignore_integrity: bool,
     limits: Limits,
 ) -> None:
     """Decode the stream IN to the image file OUT.
 
     OUT ends in .png (8-bit RGB), .ppm (RGB of any depth), .yuv (planes of a YUV picture) or .npy.
     "-" is standard input or output; for the latter the format is PPM or YUV unless --format says
-    otherwise.
+    otherwise. PNG files get colour profile, Exif data and texts of IN.
     """
     with exit_status():
         if kind is None and output_name != "-":
             kind = format_of(output_name)
         data = read_source(_open_input(input_name), limits)
         with _progress_bar() as progress:
-            picture = decode(data, limits=limits, threads=threads, progress=progress)
+            picture = decode(
+                data,
+                limits=limits,
+                threads=threads,
+                progress=progress,
+                check_integrity=not ignore_integrity,
+            )
         if kind is None:
             kind = "ppm" if picture.data_type == "rgb" else "yuv"
         contents = encode_image(picture, kind)
@@ -222,7 +240,9 @@ def _describe(info: StreamInfo) -> Iterator[str]:
         f"{info.bitdepth} bits per sample"
     )
     yield f"  size       {info.n_bytes} bytes, {info.bits_per_pixel:.4f} bits per pixel"
-    if info.trailing_bytes:
+    if info.trailer is not None:
+        yield from _describe_trailer(info.trailer)
+    elif info.trailing_bytes:
         yield f"  trailing   {info.trailing_bytes} bytes"
     yield f"  cost       {info.macs_per_pixel:.1f} multiply-accumulates per pixel"
     yield f"  memory     about {info.memory_bytes / 1e6:.1f} MB"
@@ -230,6 +250,16 @@ def _describe(info: StreamInfo) -> Iterator[str]:
         for part in frame.parts:
             yield f"frame {frame.display_index} ({frame.frame_type}), {part.role}"
             yield from _describe_part(part, info.width * info.height)
+
+
+def _describe_trailer(trailer: TrailerInfo) -> Iterator[str]:
+    yield f"  trailer    {trailer.n_bytes} bytes, {trailer.problem or 'fits the stream'}"
+    if trailer.version is not None:
+        yield f"  digests    stream {trailer.stream_crc}, latents {trailer.latents_crc}, " + (
+            f"samples {trailer.samples or 'not recorded'}"
+        )
+    if trailer.blocks:
+        yield "  metadata   " + ", ".join(f"{name} {size} bytes" for name, size in trailer.blocks)
 
 
 def _describe_part(part: PartInfo, n_pixels: int) -> Iterator[str]:
@@ -271,9 +301,9 @@ def _describe_part(part: PartInfo, n_pixels: int) -> Iterator[str]:
 @click.argument("input_name", metavar="IN")
 @_limit_options
 def dump_command(input_name: str, limits: Limits) -> None:
-    """List every header field of IN: byte:bit, number of bits, name, value.
+    """List every field of headers and trailer of IN: byte:bit, number of bits, name, value.
 
-    A malformed stream is listed up to its first bad header.
+    A malformed stream is listed up to its first bad header or field of the trailer.
     """
     with exit_status():
         for line in dump(read_source(_open_input(input_name), limits), limits):

@@ -9,16 +9,16 @@ need are there. No result depends on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic.latents import LatentDecoder
+from numchic.latents import I8, LatentDecoder
 from numchic.memory import BAND_ROWS
-from numchic.noise import common_randomness
+from numchic.noise import CommonRandomness
 from numchic.progress import Progress
-from numchic.resize import resize
+from numchic.resize import resize_rows
 from numchic.synthesis import Synthesiser
 from numchic.upsampling import Upsampler
 from numchic_bitstream.grids import dense_size, n_latents
@@ -30,13 +30,15 @@ F32 = NDArray[np.float32]
 Sink = Callable[[int, F32], None]
 """Takes the number of a first row and float32[O, n_rows, W]."""
 
+_PATIENCE = 0.1  # seconds between two reports while other threads work
+
 # A hostile stream may overflow float32; that is an error when its samples are rounded.
 _quiet_overflow = np.errstate(over="ignore", invalid="ignore")
 
 
 def decode_signal(
     coolchic: CoolChic, sink: Sink, *, threads: int = 1, progress: Progress | None = None
-) -> None:
+) -> list[I8]:
     """Decode everything and hand the signal to ``sink``.
 
     Parameters
@@ -50,15 +52,22 @@ def decode_signal(
     progress : callable, optional
         Called from the calling thread; an exception it raises stops the decoding.
 
+    Returns
+    -------
+    list of int8[h, w]
+        The latents, see :func:`numchic.latents.decode_latents`.
+
     Raises
     ------
     CorruptError, TruncatedError
         See :func:`numchic.latents.decode_latents`.
     """
     pool = ThreadPoolExecutor(threads - 1, "numchic") if threads > 1 else None
+    rendering = _Rendering(coolchic, sink, pool, progress)
     try:
-        _Rendering(coolchic, sink, pool, progress).run()
+        return rendering.run()
     finally:
+        rendering.over = True
         if pool is not None:
             pool.shutdown(cancel_futures=True)
 
@@ -83,15 +92,19 @@ class _Rendering:
         self.upsampler = Upsampler(header, parameters.upsampling)
         self.synthesiser = Synthesiser(header, parameters.synthesis)
         self.height, self.width = dense_size(header)
-        self.noise: F32 | None = None
+        self.noise: CommonRandomness | None = None
         self.unresized: F32 | None = None
         if (self.height, self.width) != header.img_size:
             shape = (self.synthesiser.n_outputs, self.height, self.width)
             self.unresized = np.empty(shape, np.float32)
+        # Rows to render, those of the final resize counted apart.
+        self.total_rows = self.height + (0 if self.unresized is None else header.img_size[0])
         self.jobs: list[tuple[int, Future[None]]] = []
         self.next_row = 0
+        self.rendered = 0  # rows reported
+        self.over = False
 
-    def run(self) -> None:
+    def run(self) -> list[I8]:
         grids = self.latents.grid_list
         finest = next(k for k, grid in enumerate(grids) if not grid.hyper)
         total = sum(grid.height * grid.width for grid in grids)
@@ -105,18 +118,30 @@ class _Rendering:
                 self._report("latents", done + rows * grids[k].width, total)
             done += self.latents.grids[k].size
         self._finish()
+        return self.latents.grids
 
     def _report(self, stage: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(stage, done, total)
 
+    def _report_rows(self, rows: int) -> None:
+        self.rendered = rows
+        self._report("rendering", rows, self.total_rows)
+
     def _submit(self, rows: int, job: Callable[..., None], *arguments: int) -> None:
         """Do a job, after which ``rows`` rows are rendered, or leave it to the pool."""
         if self.pool is None:
             job(*arguments)
-            self._report("rendering", rows, self.height)
+            self._report_rows(rows)
         else:
             self.jobs.append((rows, self.pool.submit(job, *arguments)))
+
+    def _pause(self) -> None:
+        """Give the caller a chance to stop long work."""
+        if self.over:
+            raise CancelledError
+        if self.pool is None:
+            self._report_rows(self.rendered)
 
     @_quiet_overflow
     def _prepare(self) -> None:
@@ -125,7 +150,7 @@ class _Rendering:
         self.upsampler.prepare([samples for grid, samples in pairs if not grid.hyper])
         if self.header.flag_common_randomness:
             lowest, highest = self.header.latent_resolution
-            self.noise = common_randomness(self.header.img_size, lowest, highest)
+            self.noise = CommonRandomness(self.header.img_size, lowest, highest)
 
     def _submit_bands(self, rows: int) -> None:
         """Submit all bands that need no more than the first ``rows`` rows of the finest latent."""
@@ -146,20 +171,34 @@ class _Rendering:
         dense, n = band.input, n_latents(self.header)
         self.upsampler.rows(band.input_first, band.margin, dense[:n])
         if self.noise is not None:
-            rows = slice(band.input_first, band.input_first + dense.shape[1])
             inside = slice(band.margin, band.margin + self.width)
-            dense[n:, :, inside] = self.noise[:, rows]
-        self.synthesiser.run(band)
+            dense[n:, :, inside] = self.noise.rows(band.input_first, dense.shape[1])
+        self.synthesiser.run(band, self._pause)
         if self.unresized is None:
             self.sink(first, band.output)
         else:
             self.unresized[:, first : first + n_rows] = band.output
 
-    @_quiet_overflow
     def _finish(self) -> None:
-        for rows, job in self.jobs:
-            job.result()
-            self._report("rendering", rows, self.height)
+        self._wait(0)
         if self.unresized is not None:
-            kind = self.header.final_upsampling_type
-            self.sink(0, resize(self.unresized, self.header.img_size, kind))
+            height, n_jobs = self.header.img_size[0], len(self.jobs)
+            for first in range(0, height, BAND_ROWS):
+                n_rows = min(BAND_ROWS, height - first)
+                self._submit(self.height + first + n_rows, self._resize, first, n_rows)
+            self._wait(n_jobs)
+
+    def _wait(self, first: int) -> None:
+        """Wait for the jobs first, first + 1, ... left to the pool."""
+        for rows, job in self.jobs[first:]:
+            while not wait([job], _PATIENCE).done:
+                self._report_rows(self.rendered)
+            job.result()
+            self._report_rows(rows)
+
+    @_quiet_overflow
+    def _resize(self, first: int, n_rows: int) -> None:
+        """Resize and hand over one band."""
+        assert self.unresized is not None
+        size, kind = self.header.img_size, self.header.final_upsampling_type
+        self.sink(first, resize_rows(self.unresized, size, kind, first, n_rows))

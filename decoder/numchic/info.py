@@ -8,11 +8,18 @@ from typing import Any
 
 from numchic.memory import estimate_memory
 from numchic_bitstream import expgolomb
+from numchic_bitstream.bits import Entry
 from numchic_bitstream.complexity import count_macs
+from numchic_bitstream.errors import NumchicError
 from numchic_bitstream.grids import grid_list
 from numchic_bitstream.headers import CoolChicHeader, FrameDataType, FrameType
+from numchic_bitstream.limits import Limits
+from numchic_bitstream.metadata import EXIF, ICC, TEXT
 from numchic_bitstream.parameters import flat_parameters, read_parameters
 from numchic_bitstream.stream import CoolChic, Stream
+from numchic_bitstream.trailer import read_trailer
+
+_BLOCK_NAMES = {ICC: "icc", EXIF: "exif", TEXT: "text"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,33 @@ class FrameInfo:
 
 
 @dataclass(frozen=True)
+class TrailerInfo:
+    """What follows the last frame of a stream that has, or should have, a trailer.
+
+    Attributes
+    ----------
+    n_bytes : int
+        Everything after the last frame.
+    problem : str or None
+        What is wrong with it, or with the stream according to it; latents and samples are not
+        looked at. The other attributes are None or empty if they cannot be read.
+    version : int or None
+    stream_crc, latents_crc, samples : str or None
+        Digests in hexadecimal.
+    blocks : tuple of (str, int)
+        "icc", "exif", "text" or "type 77", and the size of its data.
+    """
+
+    n_bytes: int
+    problem: str | None
+    version: int | None
+    stream_crc: str | None
+    latents_crc: str | None
+    samples: str | None
+    blocks: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class StreamInfo:
     """A whole stream.
 
@@ -65,14 +99,16 @@ class StreamInfo:
     data_type : {"rgb", "yuv420", "yuv444"}
     bitdepth : int
     n_bytes, trailing_bytes : int
-        Size of the stream, and of what follows it in the file.
+        Size of the stream, and of what follows it in the file, such as a trailer.
     bits_per_pixel : float
-        Per pixel and frame.
+        Per pixel and frame, of the stream without what follows it.
     macs_per_pixel : float
         Multiply-accumulates per pixel and frame.
     memory_bytes : int
         Estimate of the decoder's arrays, with one thread.
     frames : tuple of FrameInfo
+    trailer : TrailerInfo or None
+        None if there is no sign of a trailer.
     """
 
     width: int
@@ -86,14 +122,15 @@ class StreamInfo:
     macs_per_pixel: float
     memory_bytes: int
     frames: tuple[FrameInfo, ...]
+    trailer: TrailerInfo | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as dictionaries, lists and numbers, ready for JSON."""
         return asdict(self)
 
 
-def describe_stream(stream: Stream, n_bytes: int) -> StreamInfo:
-    """Collect the facts about a stream read from ``n_bytes`` bytes.
+def describe_stream(stream: Stream, data: bytes, limits: Limits) -> StreamInfo:
+    """Collect the facts about a stream read from ``data``.
 
     Raises
     ------
@@ -122,11 +159,41 @@ def describe_stream(stream: Stream, n_bytes: int) -> StreamInfo:
         data_type=first.frame_data_type,
         bitdepth=first.bitdepth,
         n_bytes=stream.n_bytes,
-        trailing_bytes=n_bytes - stream.n_bytes,
+        trailing_bytes=len(data) - stream.n_bytes,
         bits_per_pixel=8 * stream.n_bytes / pixels,
         macs_per_pixel=macs / pixels,
         memory_bytes=estimate_memory(stream),
         frames=frames,
+        trailer=_describe_trailer(stream, data, limits),
+    )
+
+
+def _describe_trailer(stream: Stream, data: bytes, limits: Limits) -> TrailerInfo | None:
+    values: dict[str, Any] = {}
+
+    def listen(_: str, entries: tuple[Entry, ...]) -> None:
+        values.update((entry.field.removeprefix("trailer."), entry.value) for entry in entries)
+
+    problem = None
+    try:
+        if read_trailer(data, stream, limits, listener=listen) is None:
+            return None
+    except NumchicError as error:
+        problem = str(error)
+    kinds = [value for field, value in values.items() if field.endswith(".type")]
+    sizes = [value for field, value in values.items() if field.endswith("].n_bytes")]
+    samples = values.get("samples")
+    return TrailerInfo(
+        n_bytes=len(data) - stream.n_bytes,
+        problem=problem,
+        version=values.get("version"),
+        stream_crc=values.get("stream_crc"),
+        latents_crc=values.get("latents_crc"),
+        samples=samples if samples and samples.strip("0") else None,
+        blocks=tuple(
+            (_BLOCK_NAMES.get(kind, f"type {kind}"), size)
+            for kind, size in zip(kinds, sizes, strict=True)
+        ),
     )
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from numchic_bitstream.errors import UsageError
 from numchic_bitstream.headers import FrameDataType
+from numchic_bitstream.metadata import Metadata
+
+_PIECE_ROWS = 64
 
 Samples = NDArray[np.uint8 | np.uint16]
 
@@ -28,11 +32,14 @@ class Picture:
         Which colour matrix and range YUV samples use is not part of the stream.
     bitdepth : int
         8 .. 16; samples lie in 0 .. 2**bitdepth - 1.
+    metadata : Metadata or None
+        Colour profile, Exif data and texts, if there are any.
     """
 
     planes: tuple[Samples, Samples, Samples]
     data_type: FrameDataType
     bitdepth: int
+    metadata: Metadata | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         red, green, blue = (plane.view() for plane in self.planes)
@@ -41,7 +48,7 @@ class Picture:
         object.__setattr__(self, "planes", (red, green, blue))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Picture, (self.planes, self.data_type, self.bitdepth)
+        return Picture, (self.planes, self.data_type, self.bitdepth, self.metadata)
 
     @property
     def height(self) -> int:
@@ -73,10 +80,16 @@ class Picture:
 
         Above 8 bits a sample takes two bytes, little-endian.
         """
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what :meth:`to_bytes` returns, some rows at a time."""
         kind = self.planes[0].dtype.newbyteorder("<")
-        if self.data_type == "rgb":
-            return self.to_rgb().astype(kind).tobytes()
-        return b"".join(plane.astype(kind).tobytes() for plane in self.planes)
+        rgb = self.data_type == "rgb"
+        for planes in [self.planes] if rgb else [[plane] for plane in self.planes]:
+            for y in range(0, planes[0].shape[0], _PIECE_ROWS):
+                rows = np.stack([plane[y : y + _PIECE_ROWS] for plane in planes], axis=-1)
+                yield rows.astype(kind, copy=False).tobytes()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Samples as an array of shape (H, W, 3), for pictures without subsampling."""

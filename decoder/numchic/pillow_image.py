@@ -10,7 +10,9 @@ from PIL import Image, ImageFile
 from numchic.api import decode, read_source
 from numchic_bitstream.errors import StreamError, UnsupportedError
 from numchic_bitstream.limits import Limits
+from numchic_bitstream.metadata import Metadata
 from numchic_bitstream.stream import read_stream
+from numchic_bitstream.trailer import read_trailer
 
 FORMAT = "COOLCHIC"
 # The video header of every still picture (section 1.2); the format has no other mark.
@@ -21,7 +23,8 @@ class CoolChicImageFile(ImageFile.ImageFile):
     """A Cool-chic picture.
 
     As with Pillow's own formats a malformed stream is an ``UnidentifiedImageError`` when it is
-    noticed on opening and an ``OSError`` when on loading.
+    noticed on opening and an ``OSError`` when on loading. Metadata are in ``info``: "icc_profile",
+    "exif" and, as a dictionary, "text".
     """
 
     format = FORMAT
@@ -34,6 +37,7 @@ class CoolChicImageFile(ImageFile.ImageFile):
         data = read_source(self.fp, self.limits)
         try:
             stream = read_stream(data, self.limits)
+            trailer = read_trailer(data, stream, self.limits)
         except StreamError as error:
             raise SyntaxError(str(error)) from error
         header = stream.frames[0].header
@@ -50,6 +54,8 @@ class CoolChicImageFile(ImageFile.ImageFile):
         self._mode = "RGB"
         self._data = data
         self.tile = []
+        if trailer is not None and trailer.metadata is not None:
+            self.info.update(_info(trailer.metadata))
 
     def load(self) -> Any:
         """Decode the picture if that has not been done."""
@@ -66,6 +72,19 @@ class CoolChicImageFile(ImageFile.ImageFile):
         """Close the file and forget what was read from it."""
         self._data = None
         super().close()
+
+
+def _info(metadata: Metadata) -> dict[str, Any]:
+    """Metadata as Pillow's own formats have them."""
+    info: dict[str, Any] = {}
+    if metadata.icc is not None:
+        info["icc_profile"] = metadata.icc
+    if metadata.exif is not None:
+        info["exif"] = b"Exif\0\0" + metadata.exif
+    if metadata.text:
+        # Not among the other keys, some of which Pillow would take for what they are not.
+        info["text"] = dict(metadata.text)
+    return info
 
 
 def _accept(prefix: bytes) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from numchic_bitstream import (
     CorruptError,
+    IntegrityError,
     LimitError,
     Limits,
     NumchicError,
@@ -16,7 +17,15 @@ from numchic_bitstream import (
     UsageError,
 )
 
-ALL = [StreamError, TruncatedError, CorruptError, UnsupportedError, LimitError, UsageError]
+ALL = [
+    StreamError,
+    TruncatedError,
+    CorruptError,
+    IntegrityError,
+    UnsupportedError,
+    LimitError,
+    UsageError,
+]
 
 
 def test_tree() -> None:
@@ -24,6 +33,7 @@ def test_tree() -> None:
         StreamError: (NumchicError, ValueError),
         TruncatedError: (StreamError,),
         CorruptError: (StreamError,),
+        IntegrityError: (StreamError,),
         UnsupportedError: (NumchicError,),
         LimitError: (NumchicError,),
         UsageError: (NumchicError, ValueError),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import numchic
 from numchic.cli import main
@@ -38,10 +39,27 @@ def test_encode_and_decode(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "ramps.cool"
     result = run("encode", source, out, *QUICK)
     assert result.exit_code == 0, result.output
-    assert f"{out.stat().st_size} bytes" in result.stderr
+    size = out.stat().st_size
+    assert f"{size} bytes ({size - 45} without trailer)" in result.stderr
     assert result.stdout == ""
     assert numchic.decode(out).to_rgb().shape == (9, 14, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ramps.cool", "ramps.png"]
+
+
+def test_trailer_and_metadata(tmp_path: Path) -> None:
+    path, out = tmp_path / "a.png", tmp_path / "a.cool"
+    texts = PngInfo()
+    texts.add_text("Title", "ramps")
+    Image.fromarray(picture(9, 14)).save(path, pnginfo=texts)
+    plain = run("encode", path, out, *QUICK, "--no-trailer")
+    assert plain.exit_code == 0, plain.output
+    assert "trailer" not in plain.stderr
+    assert numchic.read_info(out).trailing_bytes == 0
+    assert run("encode", path, out, *QUICK).exit_code == 0
+    assert numchic.decode(out).metadata is None
+    assert run("encode", path, out, *QUICK, "--metadata").exit_code == 0
+    assert numchic.decode(out).metadata == numchic.Metadata(text=(("Title", "ramps"),))
+    assert run("encode", path, out, *QUICK, "--metadata", "--no-trailer").exit_code == 2
 
 
 def test_yuv_input(tmp_path: Path) -> None:
@@ -63,7 +81,8 @@ def test_log_and_report(source: Path, tmp_path: Path) -> None:
         table = list(csv.DictReader(file))
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["phase"] for row in table] == [row["phase"] for row in lines]
-    assert float(table[-1]["bpp"]) == 8 * (tmp_path / "a.cool").stat().st_size / (9 * 14)
+    stream_bytes = numchic.read_info(tmp_path / "a.cool").n_bytes
+    assert float(table[-1]["bpp"]) == 8 * stream_bytes / (9 * 14)
     assert (tmp_path / "report" / "index.html").exists()
 
 
@@ -174,6 +193,7 @@ def check_batch(folder: Path, *options: object) -> None:
     for row in rows:
         stream = folder / f"{row['picture']}.cool"
         assert stream.stat().st_size == int(row["bytes"])
+        assert numchic.read_info(stream).trailing_bytes == int(row["trailer_bytes"]) == 45
         assert numchic.decode(stream).width == int(row["width"])
 
 

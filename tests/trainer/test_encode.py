@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,13 @@ import pytest
 import torch
 
 import numchic
-from numchic_bitstream import read_stream
+from numchic_bitstream import (
+    Metadata,
+    read_stream,
+    read_trailer,
+    samples_digest,
+    write_stream,
+)
 from numchic_trainer import EncodeResult, Event, TrainConfig, encode
 from pictures import picture, yuv_picture
 
@@ -26,7 +33,8 @@ def test_every_preset_gives_a_stream_that_decodes(preset: Any) -> None:
     error = np.mean(((decoded.to_rgb() - picture(17, 23).astype(float)) / 255) ** 2)
     assert result.preset == preset
     assert result.mse == pytest.approx(error)
-    assert result.bits_per_pixel == 8 * len(result.stream) / (17 * 23)
+    assert result.bits_per_pixel == 8 * read_stream(result.stream).n_bytes / (17 * 23)
+    assert result.trailer_bytes == len(result.stream) - read_stream(result.stream).n_bytes == 45
     assert result.loss == pytest.approx(result.mse + 1e-3 * result.bits_per_pixel)
     assert result.mse < np.var(picture(17, 23) / 255)
 
@@ -82,6 +90,44 @@ def test_architectures(settings: dict[str, Any]) -> None:
         assert getattr(header, names.get(name, name)) == value
 
 
+@pytest.mark.parametrize("common_randomness", [False, True])
+def test_the_trailer_knows_what_is_decoded(common_randomness: bool) -> None:
+    """Except for samples that depend on noise, and on the machine with it."""
+    config = TrainConfig(preset="lop", iterations=20, common_randomness=common_randomness)
+    result = encode(picture(9, 14), config)
+    trailer = read_trailer(result.stream, read_stream(result.stream))
+    assert trailer is not None
+    assert trailer.metadata is None
+    decoded = numchic.decode(result.stream)
+    if common_randomness:
+        assert trailer.samples is None
+    else:
+        assert trailer.samples == samples_digest(decoded.pieces())
+    plain = encode(picture(9, 14), dataclasses.replace(config, trailer=False))
+    assert plain.trailer_bytes == 0
+    assert (plain.bits_per_pixel, plain.loss) == (result.bits_per_pixel, result.loss)
+    stream = dataclasses.replace(read_stream(result.stream), trailer_announced=False)
+    assert write_stream(stream) == plain.stream
+
+
+def test_metadata_are_carried_if_wanted() -> None:
+    metadata = Metadata(icc=b"profile", text=(("Title", "ramps"),))
+    source = dataclasses.replace(yuv_picture(8, 8, "yuv444"), metadata=metadata)
+    config = TrainConfig(preset="lop", iterations=20)
+    assert numchic.decode(encode(source, config).stream).metadata is None
+    result = encode(source, dataclasses.replace(config, metadata=True))
+    assert numchic.decode(result.stream).metadata == metadata
+    assert result.trailer_bytes == 45 + 5 + 7 + 5 + 11
+
+
+def test_too_much_metadata_is_refused_at_once() -> None:
+    metadata = Metadata(icc=bytes(5_000_000))
+    source = dataclasses.replace(yuv_picture(8, 8, "yuv444"), metadata=metadata)
+    with pytest.raises(numchic.UsageError, match="metadata"):
+        encode(source, TrainConfig(iterations=20, metadata=True))
+    encode(source, TrainConfig(preset="lop", iterations=20))
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"latent_resolution": (3, 2)}, {"latent_resolution": (0, 99)}, {"ifce_resolution": (0, 77)}],
@@ -108,6 +154,7 @@ def test_a_picture_without_chroma_samples_is_refused() -> None:
         ({"target_bpp": 1.0, "target_psnr": 30.0}, "target_psnr"),
         ({"tune": "beauty"}, "tune"),
         ({"threads": 0}, "threads"),
+        ({"metadata": True, "trailer": False}, "metadata"),
         ({"n_finalists": 9}, "n_finalists"),
     ],
 )
@@ -196,6 +243,9 @@ def test_networks_can_come_from_another_stream(tmp_path: Any) -> None:
     assert warm.loss < cold.loss
     with pytest.raises(numchic.UsageError, match="another architecture"):
         encode(other, TrainConfig(preset="hop", iterations=40, init=str(path)))
+    path.write_bytes(first.stream[:-45])
+    with pytest.raises(numchic.IntegrityError):
+        encode(other, TrainConfig(**config, init=str(path)))  # type: ignore[arg-type]
 
 
 def test_training_leaves_the_global_generator_alone() -> None:

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from numchic import Picture, UsageError
 from numchic.images import encode_image
+from numchic_bitstream import Metadata
 from numchic_trainer import read_picture
 from pictures import picture, yuv_picture
 
@@ -72,6 +75,60 @@ def test_the_orientation_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6  # turn clockwise
     path = saved(tmp_path / "a.png", Image.fromarray(picture(5, 9)), exif=exif)
     assert np.array_equal(rgb(path), np.rot90(picture(5, 9), -1))
+
+
+def profile(space: bytes) -> bytes:
+    """As much of an ICC profile as says what space it is of."""
+    return bytes(16) + space + bytes(16) + b"acsp" + bytes(88)
+
+
+def test_metadata(tmp_path: Path) -> None:
+    image = Image.fromarray(picture(5, 9))
+    exif = Image.Exif()
+    exif[0x010E] = "ramps"
+    texts = PngInfo()
+    texts.add_text("Title", "a")
+    texts.add_itxt("Author", "\N{GREEK SMALL LETTER ALPHA}")
+    options = {"exif": exif, "icc_profile": profile(b"RGB ")}
+    expected = Metadata(
+        profile(b"RGB "),
+        exif.tobytes().removeprefix(b"Exif\0\0"),
+        (("Title", "a"), ("Author", "\N{GREEK SMALL LETTER ALPHA}")),
+    )
+    png = saved(tmp_path / "a.png", image, pnginfo=texts, **options)
+    assert read_picture(png).metadata == expected
+    assert all(type(value) is str for _, value in expected.text)
+    jpeg = saved(tmp_path / "a.jpg", image, comment="h\xe9llo".encode("latin-1"), **options)
+    comment = dataclasses.replace(expected, text=(("Comment", "h\xe9llo"),))
+    assert read_picture(jpeg).metadata == comment
+    webp = saved(tmp_path / "a.webp", image, **options)
+    assert read_picture(webp).metadata == dataclasses.replace(expected, text=())
+    # And on to another file.
+    (tmp_path / "b.png").write_bytes(encode_image(read_picture(png), "png"))
+    assert read_picture(tmp_path / "b.png").metadata == expected
+
+
+def test_a_picture_without_metadata(tmp_path: Path) -> None:
+    image = Image.fromarray(picture(5, 9))
+    assert read_picture(saved(tmp_path / "a.png", image)).metadata is None
+    grey = saved(tmp_path / "a.png", image.convert("L"), icc_profile=profile(b"GRAY"))
+    assert read_picture(grey).metadata is None
+    junk = saved(tmp_path / "a.png", image, icc_profile=b"junk", exif=b"Exif\0\0")
+    assert read_picture(junk).metadata is None
+    assert read_picture(saved(tmp_path / "a.ppm", image)).metadata is None
+
+
+def test_the_orientation_is_not_carried(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "ramps"
+    path = saved(tmp_path / "a.jpg", Image.fromarray(picture(5, 9)), exif=exif)
+    metadata = read_picture(path).metadata
+    assert metadata is not None
+    assert metadata.exif is not None
+    found = Image.Exif()
+    found.load(metadata.exif)
+    assert dict(found) == {0x010E: "ramps"}
 
 
 def test_animations_are_refused(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def test_all_files_are_there(source: Picture, tmp_path: Path) -> None:
             assert min(image.size) > 100
     page = paths[-1].read_text()
     assert all(name in page for name in FIGURES)
-    assert f"{len(result.stream)} bytes" in page
+    assert f"{len(result.stream) - 45} bytes" in page
+    assert "<td>45 bytes</td>" in page
 
 
 def test_same_input_same_report_and_no_log(tmp_path: Path) -> None:

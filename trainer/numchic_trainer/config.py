@@ -46,8 +46,8 @@ class TrainConfig:
     seed : int
         Of parameters and noise; the same seed gives the same stream on one machine.
     target_bpp, target_psnr : float, optional
-        Bits per pixel of the whole stream (met within 2 %) or PSNR in dB (within 0.1 dB); lambda
-        is then only where the search starts. At most one of them.
+        Bits per pixel of the stream without its trailer (met within 2 %) or PSNR in dB (within
+        0.1 dB); lambda is then only where the search starts. At most one of them.
     tune : {"mse", "wasserstein"}
         What the picture is optimised for (training, section 11).
     init : str
@@ -76,6 +76,12 @@ class TrainConfig:
     network_rate : float, optional
         Weight of an estimate of the bits of the networks in the loss of the main phase; None for
         what suits the preset: 0 (lop), 1/2 (mop), 1 (hop, vhop).
+    trailer : bool
+        Append digests, by which decoders that know them notice every bit error and every
+        truncation: 45 bytes after the stream, which neither lambda nor target counts.
+    metadata : bool
+        Let the trailer carry colour profile, Exif data and texts of the picture; off by default,
+        since they may be larger than the stream.
     device : str
         "cpu", or a device of torch such as "cuda".
     threads : int
@@ -101,6 +107,8 @@ class TrainConfig:
     n_finalists: int = 2
     warm_up_share: float = 1 / 40
     network_rate: float | None = None
+    trailer: bool = True
+    metadata: bool = False
     device: str = "cpu"
     threads: int = 1
 
@@ -118,6 +126,7 @@ class TrainConfig:
             ),
             ("tune", self.tune in get_args(Tune), ", ".join(get_args(Tune))),
             ("n_finalists", 1 <= self.n_finalists <= self.n_candidates, "1 .. n_candidates"),
+            ("metadata", self.trailer or not self.metadata, "only with a trailer"),
             ("threads", self.threads >= 1, ">= 1"),
         ]
         for field, good, allowed in checks:

@@ -17,17 +17,20 @@ import torch
 from numpy.typing import NDArray
 
 import numchic
-from numchic.latents import decode_latents
+from numchic.latents import I8, decode_latents
 from numchic.picture import Picture, Samples
 from numchic_bitstream import (
     CoolChic,
     Frame,
     FrameHeader,
+    Metadata,
     Stream,
     StreamError,
     UsageError,
     VideoHeader,
-    read_stream,
+    append_trailer,
+    latents_crc,
+    samples_digest,
     write_stream,
 )
 from numchic_bitstream.grids import grid_list
@@ -81,13 +84,16 @@ class EncodeResult:
     Attributes
     ----------
     stream : bytes
+        With its trailer.
+    trailer_bytes : int
+        Size of the trailer; 0 if there is none.
     preset : str
     lmbda : float
         Differs from the one of the settings if a rate or quality was asked for.
     psnr_db, mse : float
         Of the decoded picture; the error in [0, 1] units.
     bits_per_pixel : float
-        Of the whole stream.
+        Of the stream without its trailer.
     loss : float
         mse + lambda * bits_per_pixel.
     goal_met : bool
@@ -100,6 +106,7 @@ class EncodeResult:
     """
 
     stream: bytes
+    trailer_bytes: int
     preset: str
     lmbda: float
     psnr_db: float
@@ -126,7 +133,7 @@ def encode(
     Parameters
     ----------
     image : numchic.Picture, or uint8 or uint16 of shape (H, W, 3)
-        An array is an RGB picture.
+        An array is an RGB picture. The metadata of a Picture are used if the settings say so.
     config : TrainConfig, optional
     bitdepth : int
         Of an array, 8 .. 16.
@@ -147,8 +154,8 @@ def encode(
     Raises
     ------
     UsageError
-        The array is not a picture of this depth, the format cannot express the settings, or the
-        checkpoint is another encode's.
+        The array is not a picture of this depth, the format cannot express the settings, the
+        metadata are too large, or the checkpoint is another encode's.
     RuntimeError
         The decoder does not give back what was written: a bug.
     """
@@ -204,12 +211,13 @@ class _Encode:
         self.cpu_start = time.process_time()
         self.attempts: list[Attempt] = []
         self.goal = Goal.of(config)
+        self.metadata = picture.metadata if config.metadata else None
         self.training = self._new_training()
 
     def _new_training(self) -> Training:
         config, picture = self.config, self.picture
         parameter = architecture(config, self.preset, (picture.height, picture.width))
-        _check_format(parameter, picture)
+        _check_format(parameter, picture, self.metadata)
         target = self._target(config.device)
         with torch.random.fork_rng(devices=[]):
             model = CoolChicEncoder(parameter)
@@ -300,15 +308,17 @@ class _Encode:
         with self._timed("write"):
             coolchic = write_model(model)
             stream = _write(self.picture, coolchic)
-            _check(model, coolchic)
+            grids = _check(model, coolchic)
             decoded = numchic.decode(stream)
+            complete = self._with_trailer(stream, grids, decoded) if config.trailer else stream
         mse = _mean_squared_error(self.picture, decoded)
         bpp = 8 * len(stream) / target.n_pixels
         psnr = _psnr(mse)
         rows.append(self._row("write", mse + lmbda * bpp, mse, bpp, 0.0, lmbda))
         self._tell("write", rows[-1])
         return EncodeResult(
-            stream=stream,
+            stream=complete,
+            trailer_bytes=len(complete) - len(stream),
             preset=self.preset,
             lmbda=lmbda,
             psnr_db=psnr,
@@ -319,6 +329,14 @@ class _Encode:
             cpu_seconds=dict(self.cpu_seconds),
             log=self.log + rows,
         )
+
+    def _with_trailer(self, stream: bytes, grids: list[I8], decoded: Picture) -> bytes:
+        header = self.training.model.header
+        # Other machines may differ in a sample made of noise.
+        samples = None if header.flag_common_randomness else samples_digest(decoded.pieces())
+        complete = append_trailer(stream, latents_crc([grids]), samples, self.metadata)
+        numchic.decode(complete)  # compares everything with the trailer
+        return complete
 
     def _row(
         self, phase: str, loss: float, mse: float, bpp: float, rate: float, lmbda: float
@@ -377,14 +395,17 @@ class _Encode:
         self.attempts = [Attempt(*attempt) for attempt in extra["attempts"]]
 
 
-def _check_format(parameter: CoolChicEncoderParameter, picture: Picture) -> None:
+def _check_format(
+    parameter: CoolChicEncoderParameter, picture: Picture, metadata: Metadata | None
+) -> None:
     """Raise now what would be refused after the training: read a stream with empty payloads."""
     n_grids = len(grid_list(parameter.to_header()))
     header = dataclasses.replace(
         parameter.to_header(), nn_n_bytes=1, n_bytes_latent=4, n_latent_grids=n_grids % 32
     )
     try:
-        read_stream(_write(picture, CoolChic(header, bytes(1), bytes(4))))
+        empty = _write(picture, CoolChic(header, bytes(1), bytes(4)))
+        append_trailer(empty, 0, metadata=metadata)
     except StreamError as error:
         raise UsageError(error.reason, error.field, None, error.found, error.allowed) from error
 
@@ -404,13 +425,15 @@ def _write(picture: Picture, coolchic: CoolChic) -> bytes:
     return write_stream(Stream(VideoHeader(), (Frame(header, coolchic),)))
 
 
-def _check(model: CoolChicEncoder, coolchic: CoolChic) -> None:
-    """Decode the latents and compare them with those of the model."""
+def _check(model: CoolChicEncoder, coolchic: CoolChic) -> list[I8]:
+    """Decode the latents, compare them with those of the model, and return them."""
     parameters = read_parameters(coolchic.header, coolchic.nn_payload)
     written = [grid.to(torch.int64).cpu().numpy() for grid in model.quantised_latents()]
-    for ours, theirs in zip(decode_latents(coolchic, parameters), written, strict=True):
+    decoded = decode_latents(coolchic, parameters)
+    for ours, theirs in zip(decoded, written, strict=True):
         if not np.array_equal(ours, theirs):
             raise RuntimeError("the decoder gives other latents than were written")
+    return decoded
 
 
 def _mean_squared_error(picture: Picture, decoded: Picture) -> float:

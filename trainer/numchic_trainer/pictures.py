@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import warnings
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from numchic.picture import Picture, Samples
-from numchic_bitstream import UsageError
+from numchic_bitstream import Metadata, UsageError
 
 _MAX_SIDE = 16383  # what the header can express
 _MAX_NETPBM_HEADER = 1 << 16  # bytes, comments included
@@ -46,7 +47,8 @@ def read_picture(
       width x height, 420 or 444, and the depth before ``b`` or after ``p``; 8 bits and 4:2:0
       otherwise.
     - Everything else through Pillow, as RGB of 8 bits or, if it is 16-bit grey, of 16 bits. The
-      orientation that a camera has noted is applied; an alpha channel must be opaque.
+      orientation that a camera has noted is applied; an alpha channel must be opaque. Colour
+      profile, Exif data and texts of the file become the metadata of the picture.
 
     Parameters
     ----------
@@ -102,7 +104,9 @@ def _read_with_pillow(path: Path) -> Picture:
                     raise UsageError(
                         "a still picture is needed", path.name, None, "an animation", "one frame"
                     )
-                return _from_pillow(path, ImageOps.exif_transpose(image))
+                upright = ImageOps.exif_transpose(image)
+                metadata = _metadata(image, upright)
+                return dataclasses.replace(_from_pillow(path, upright), metadata=metadata)
     except UnidentifiedImageError as error:
         raise UsageError("not a picture that Pillow knows", path.name) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -135,6 +139,38 @@ def _from_pillow(path: Path, image: Image.Image) -> Picture:
             "grey, palette, RGB, or 16-bit grey",
         )  # fmt: skip
     return _rgb(np.asarray(image.convert("RGB")), 8)
+
+
+def _metadata(image: Image.Image, upright: Image.Image) -> Metadata | None:
+    """What the file says beside the samples, of which the orientation has been applied.
+
+    A profile that is not one of RGB says nothing of the samples that have been made of them.
+    """
+    icc = upright.info.get("icc_profile")
+    if icc is not None and icc[16:20] != b"RGB ":
+        icc = None
+    exif = upright.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    texts = {key: upright.info.get(key) for key in getattr(image, "text", {})}
+    comment = image.info.get("comment")
+    if isinstance(comment, bytes):
+        texts["Comment"] = _decode(comment)
+    metadata = Metadata(
+        icc,
+        exif if exif.startswith((b"II*\0", b"MM\0*")) else None,
+        tuple(
+            (key, str(value))
+            for key, value in texts.items()
+            if isinstance(value, str) and key and "\0" not in key + value
+        ),
+    )
+    return None if metadata == Metadata() else metadata
+
+
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def _read_netpbm(path: Path) -> Picture:

@@ -49,15 +49,16 @@ def write_report(directory: Path, source: Picture, stream: bytes, log: Log) -> l
     """
     directory.mkdir(parents=True, exist_ok=True)
     decoded = numchic.decode(stream)
-    model = load_model(read_stream(stream).frames[0].residue).eval()
+    parsed = read_stream(stream)
+    model = load_model(parsed.frames[0].residue).eval()
     with torch.no_grad():
         extra = model(flag_additional_outputs=True)["additional_data"]
     latents = [grid.numpy() for grid in extra["latents"]]
     bits = [grid.numpy().astype(np.float64) for grid in extra["rate"]]
     figures = {
-        "comparison": _comparison(source, decoded, len(stream)),
+        "comparison": _comparison(source, decoded, parsed.n_bytes),
         "latents": _pyramid(model, latents, bits),
-        "rate": _rate(model, bits, len(stream)),
+        "rate": _rate(model, bits, parsed.n_bytes),
         "training": _training(log),
     }
     paths = []
@@ -65,7 +66,7 @@ def write_report(directory: Path, source: Picture, stream: bytes, log: Log) -> l
         paths.append(directory / f"{name}.png")
         write_file(paths[-1], _png(figure))
     paths.append(directory / "index.html")
-    write_file(paths[-1], _page(figures, source, decoded, stream).encode())
+    write_file(paths[-1], _page(figures, source, decoded, parsed.n_bytes, len(stream)).encode())
     return paths
 
 
@@ -75,10 +76,13 @@ def _png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _page(figures: Mapping[str, Figure], source: Picture, decoded: Picture, stream: bytes) -> str:
+def _page(
+    figures: Mapping[str, Figure], source: Picture, decoded: Picture, n_bytes: int, n_all_bytes: int
+) -> str:
     facts = {
         "size": f"{source.width} x {source.height}, {source.data_type}, {source.bitdepth} bits",
-        "stream": f"{len(stream)} bytes, {_bpp(source, len(stream)):.4f} bits per pixel",
+        "stream": f"{n_bytes} bytes, {_bpp(source, n_bytes):.4f} bits per pixel",
+        "trailer": f"{n_all_bytes - n_bytes} bytes",
         "PSNR": f"{_psnr(source, decoded):.2f} dB",
     }
     rows = "".join(

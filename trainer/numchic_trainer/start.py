@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from numchic_bitstream import UsageError, read_stream
+from numchic_bitstream import UsageError, read_stream, read_trailer
 from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.training.train import Param
@@ -68,7 +68,10 @@ def _put_shared(param: Param, preset: Preset, rgb: bool) -> None:
 
 
 def _put_stream(param: Param, path: Path) -> None:
-    part = read_stream(path.read_bytes()).frames[0].residue
+    data = path.read_bytes()
+    stream = read_stream(data)
+    read_trailer(data, stream)  # which complains if the stream is damaged
+    part = stream.frames[0].residue
     source: dict[str, Tensor] = dict(load_model(part).named_parameters())
     for name, tensor in param.items():
         if not name.startswith(("latent_grids", "synthesis.output_transform")):

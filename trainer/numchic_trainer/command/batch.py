@@ -108,6 +108,7 @@ class _Summary:
             "width": job.picture.width,
             "height": job.picture.height,
             "bytes": len(result.stream),
+            "trailer_bytes": result.trailer_bytes,
             "bpp": round(result.bits_per_pixel, 5),
             "psnr_db": round(result.psnr_db, 4),
             "loss_x1000": round(1000 * result.loss, 5),

@@ -40,7 +40,7 @@ _SETTINGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         ("--target-bpp",),
         {
             "type": click.FloatRange(min=0, min_open=True),
-            "help": "Find the lambda that gives this rate, within 2 %.",
+            "help": "Find the lambda that gives this rate, trailer not counted, within 2 %.",
         },
     ),
     (
@@ -97,6 +97,17 @@ _SETTINGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
             "type": click.Choice(["nearest", "bilinear", "bicubic"]),
             "default": "bicubic",
             "help": "Used if the finest latent is smaller than the picture.",
+        },
+    ),
+    (
+        ("--trailer/--no-trailer",),
+        {"default": True, "help": "Append digests by which damage is noticed: 45 bytes."},
+    ),
+    (
+        ("--metadata",),
+        {
+            "is_flag": True,
+            "help": "Carry colour profile, Exif data and texts of the picture in the trailer.",
         },
     ),
     (("--device",), {"default": "cpu", "help": "cpu, cuda, or another device of torch."}),

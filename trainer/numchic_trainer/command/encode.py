@@ -138,8 +138,11 @@ def _deliver(
 def _tell(path: Path, result: EncodeResult) -> None:
     """Say on standard error what came out."""
     seconds = sum(result.cpu_seconds.values())
+    size = f"{len(result.stream)} bytes"
+    if result.trailer_bytes:
+        size += f" ({len(result.stream) - result.trailer_bytes} without trailer)"
     click.echo(
-        f"{path.name}: {len(result.stream)} bytes, {result.bits_per_pixel:.4f} bits per pixel, "
+        f"{path.name}: {size}, {result.bits_per_pixel:.4f} bits per pixel, "
         f"{result.psnr_db:.2f} dB, {result.preset}, lambda {result.lmbda:.3g}, {seconds:.0f} s",
         err=True,
     )
