@@ -6,10 +6,13 @@ from __future__ import annotations
 import numpy as np
 
 from numchic.frame import to_samples
+from numchic.latents import decode_latents
 from numchic.resize import resize
-from numchic_bitstream import Frame
+from numchic_bitstream import Frame, read_parameters
+from numchic_bitstream.grids import grid_list
 from numchic_conformance.manifest import Bounds
 from numchic_conformance.stages import Array
+from numchic_conformance.synthetic.float64 import dense_latents, synthesis_layers
 
 _RELATIVE = np.float32(1e-6)
 _LEAST = 4
@@ -22,7 +25,8 @@ _REASON = (
 def sample_bounds(frame: Frame, synthesis: Array) -> Bounds:
     """Bounds for the samples of an intra frame.
 
-    Counts the samples that change when the signal moves by 1e-6 of itself and of 1, up or down.
+    Counts the samples that change when the signal moves by 1e-6 of itself and of 1, up or down, or
+    when everything after the latents is done in float64; the larger of the two.
 
     Parameters
     ----------
@@ -33,14 +37,25 @@ def sample_bounds(frame: Frame, synthesis: Array) -> Bounds:
     header = frame.residue.header
     signal = resize(synthesis, header.img_size, header.final_upsampling_type)
     margin = _RELATIVE * (1 + np.abs(signal))
-    data_type, bitdepth = frame.header.frame_data_type, frame.header.bitdepth
-    centre = to_samples(signal, data_type, bitdepth)
-    changed = [np.zeros(plane.shape, bool) for plane in centre]
-    largest = 1
-    for moved in (signal - margin, signal + margin):
-        for i, plane in enumerate(to_samples(moved, data_type, bitdepth)):
-            difference = np.abs(plane.astype(np.int64) - centre[i])
-            changed[i] |= difference > 0
-            largest = max(largest, int(difference.max(initial=0)))
-    n_changed = sum(int(np.count_nonzero(plane)) for plane in changed)
-    return Bounds(largest, max(_LEAST, n_changed), _REASON)
+    samples = _samples(frame, signal)
+    moved = [_samples(frame, signal - margin), _samples(frame, signal + margin)]
+    exact = _samples(frame, _exact_signal(frame).astype(np.float32))
+    n_moved = np.count_nonzero((moved[0] != samples) | (moved[1] != samples))
+    n_exact = np.count_nonzero(exact != samples)
+    largest = max(int(np.abs(other - samples).max()) for other in (*moved, exact))
+    return Bounds(max(1, largest), max(_LEAST, int(n_moved), int(n_exact)), _REASON)
+
+
+def _samples(frame: Frame, signal: Array) -> Array:
+    planes = to_samples(signal, frame.header.frame_data_type, frame.header.bitdepth)
+    return np.concatenate([plane.ravel().astype(np.int64) for plane in planes])
+
+
+def _exact_signal(frame: Frame) -> Array:
+    part = frame.residue
+    header = part.header
+    parameters = read_parameters(header, part.nn_payload)
+    pairs = zip(grid_list(header), decode_latents(part, parameters), strict=True)
+    dense = dense_latents(header, parameters, [grid for kind, grid in pairs if not kind.hyper])
+    output, _ = synthesis_layers(header, parameters, dense)
+    return resize(output, header.img_size, header.final_upsampling_type)  # type: ignore[arg-type]

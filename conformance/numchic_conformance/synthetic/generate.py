@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numchic
@@ -134,7 +134,8 @@ def _malformed(case: Case, data: bytes, path: Path) -> Vector:
     """
     found = _error_of(data)
     assert found == case.error, f"{case.id}: expected {case.error}, found {found}"
-    picture, digests, bounds = None, {}, None
+    picture = bounds = None
+    digests: Mapping[str, str] = {}
     if case.expect is not Expect.REFUSE:
         good = base(case.good)
         stream = read_stream(good, Limits(pixels=1 << 28))
@@ -169,8 +170,7 @@ def _error_of(data: bytes) -> ExpectedError | None:
             for _ in decode_stages(data):
                 pass
     except NumchicError as error:
-        assert error.field is not None
-        return ExpectedError(type(error).__name__, error.field)
+        return ExpectedError(type(error).__name__, error.field or "")
     return None
 
 

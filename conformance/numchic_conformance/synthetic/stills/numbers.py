@@ -182,7 +182,7 @@ def _accumulators() -> Iterator[Recipe]:
             "ARM whose accumulators need more than 53 bits and cancel to the last one.",
             "arm", "large parameters",
             edit=_cancelling(n_hidden), nn_q_step=plain, n_hidden_layers_arm=n_hidden,
-            spatial_context_arm=3, img_size=(14, 40), nn_expgol_cnt=_EXPGOL._replace(arm_weight=8),
+            spatial_context_arm=3, img_size=(12, 100), nn_expgol_cnt=_EXPGOL._replace(arm_weight=8),
         )  # fmt: skip
     yield still(
         "arm-63-bits",
@@ -205,7 +205,7 @@ def _large_features(parameters: Parameters) -> None:
     """Two features that are huge, differ little and are subtracted from each other."""
     for k, layer in parameters.ifce.by_grid.items():
         layer.weight[0] = (1 << 33) + 12345 + k
-        layer.weight[1] = layer.weight[0] + 100
+        layer.weight[1] = layer.weight[0] + 3001
         layer.bias[:] = 3, 70
     output = parameters.arm.output
     output.weight[0, -2:] = 1, -1
@@ -226,10 +226,12 @@ def _large_constant(parameters: Parameters) -> None:
 
 
 def _cancelling(n_hidden: int) -> Edit:
-    """Hidden values X and X + d with output weights Q and -Q; the bias takes away Q * d.
+    """Hidden values X and X + 256 with output weights Q and -Q; the bias takes away 256 Q.
 
     What is left is the stabiliser, a multiple of the unit of mu, so that the slightest rounding in
-    between goes below the floor. Needs steps of 2^-8 for weights and 2^-16 for biases.
+    between goes below the floor. Q X lies between 2^61 and 2^62, where float64 knows multiples of
+    512 only: both products are rounded, and differently. Needs steps of 2^-8 for weights and 2^-16
+    for biases.
     """
     q = (1 << 24) + (1 << 12) + 1
 
@@ -239,15 +241,19 @@ def _cancelling(n_hidden: int) -> Edit:
         first.weight[:2, :3] = (1 << 13) + 77
         first.weight[0, 0] -= 1 << 8  # cancels the identity
         first.weight[1, 1] -= 1 << 8
-        first.bias[:2] = (1 << 36) + 12345
-        first.bias[1] += 1 << 16
+        first.bias[:2] = (1 << 37) + (1 << 36) + 12345
+        first.bias[1] += 256
         for later in parameters.arm.hidden[1:]:
             later.weight[:2] = 0
             later.bias[:2] = 0
         output = parameters.arm.output
         output.weight[0] = 0
         output.weight[0, :2] = q, -q
-        output.bias[0] = q << 8
+        output.bias[0] = q
+        stabiliser = parameters.arm.stabiliser
+        assert stabiliser is not None
+        stabiliser.weight[0, -2:] = 0  # features would add fractions of the unit
+        stabiliser.bias[0] = 0
         assert len(parameters.arm.hidden) == n_hidden
 
     return edit

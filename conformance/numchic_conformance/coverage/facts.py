@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a stream exercises, computed from its bytes, as a set of keys."""
+
+from __future__ import annotations
+
+import re
+
+import numchic
+from numchic.latents import decode_latents
+from numchic_bitstream import NumchicError, Stream, read_parameters, read_stream
+from numchic_bitstream.grids import grid_list
+from numchic_conformance.coverage.coder import coder_marks
+from numchic_conformance.coverage.headers import stream_marks
+from numchic_conformance.coverage.latents import latent_marks
+from numchic_conformance.coverage.networks import network_marks
+from numchic_conformance.coverage.signal import signal_marks
+from numchic_conformance.stages import decode_stages
+
+MOST_PARTS = 40
+"""Of longer videos only the headers are looked at."""
+
+
+def stream_facts(data: bytes) -> frozenset[str]:
+    """Keys of everything that a stream exercises.
+
+    A stream that numchic refuses exercises the check that refuses it: ``refused.CLASS.FIELD.REASON``.
+    """
+    try:
+        stream = read_stream(data)
+        if len(stream.frames) == 1:
+            numchic.decode(data)
+        elif len(stream.frames) < MOST_PARTS:
+            for _ in decode_stages(data):
+                pass
+    except NumchicError as error:
+        return frozenset(_refusals(error))
+    marks = set(stream_marks(data, stream))
+    if len(stream.frames) < MOST_PARTS:
+        _decoded(stream, marks)
+    return frozenset(marks)
+
+
+def _decoded(stream: Stream, marks: set[str]) -> None:
+    for frame in stream.frames:
+        for part in frame.parts:
+            header = part.header
+            parameters = read_parameters(header, part.nn_payload)
+            marks.update(network_marks(header, parameters))
+            grids = decode_latents(part, parameters)
+            symbols = latent_marks(header, parameters, grids, marks)
+            coder_marks(symbols, header.n_bytes_latent // 4, marks)
+            if len(stream.frames) == 1:
+                kinds = grid_list(header)
+                latents = [g for g, kind in zip(grids, kinds, strict=True) if not kind.hyper]
+                marks.update(signal_marks(frame.header, header, parameters, latents))
+
+
+def _refusals(error: NumchicError) -> list[str]:
+    """Keys of an error: with its field, with its reason, with both."""
+    field = re.sub(r"\[\d+\]", "[]", error.field or "")
+    name = type(error).__name__
+    reason = error.reason
+    return [f"refused.{name}.{field}", f"refused.{reason}", f"refused.{name}.{field}.{reason}"]

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Upsampling and synthesis in float64: what float32 stages approximate (coolchic-5, 9 and 11.1).
+
+Everything is elementwise, so that the results are the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numchic.noise import common_randomness
+from numchic_bitstream import CoolChicHeader, Layer, Parameters
+from numchic_bitstream.parameters import dequantise, quantisation_steps
+
+F64 = NDArray[np.float64]
+
+
+def dense_latents(
+    header: CoolChicHeader, parameters: Parameters, latents: Sequence[NDArray[Any]]
+) -> F64:
+    """Upsample latents, finest first, to float64[S', h, w]."""
+    exponent = quantisation_steps(header).upsampling_weight
+    stack = latents[-1].astype(np.float64)[None]
+    for step, grid in enumerate(latents[-2::-1]):
+        x2, preconcat = (
+            dequantise(layers[step], exponent, 0).weight.astype(np.float64)
+            for layers in (parameters.upsampling.x2, parameters.upsampling.preconcat)
+        )
+        height, width = grid.shape
+        stack = _double(_double(stack, x2).swapaxes(1, 2), x2).swapaxes(1, 2)
+        stack = stack[:, :height, :width]
+        target = grid.astype(np.float64)
+        filtered = _filter(_filter(target, preconcat).T, preconcat).T + target
+        stack = np.concatenate([filtered[None], stack])
+    return stack
+
+
+def _double(x: F64, half: F64) -> F64:
+    """X2 along the last axis (section 9.4)."""
+    taps = np.concatenate([half, half[::-1]])
+    g, width = half.size, x.shape[-1]
+    out = np.zeros((*x.shape[:-1], 2 * width))
+    p = np.arange(width)
+    for e in range(2):
+        r = (e + g - 1) % 2
+        o = (e + g - 1 - r) // 2
+        for u in range(g):
+            out[..., e::2] += taps[r + 2 * u] * x[..., np.clip(p + o - u, 0, width - 1)]
+    return out
+
+
+def _filter(x: F64, half: F64) -> F64:
+    """PRE along the last axis, without its residual (section 9.3)."""
+    taps = np.concatenate([half, half[-2::-1]])
+    centre = taps.size // 2
+    padded = np.pad(x, ((0, 0), (centre, centre)))
+    out = np.zeros_like(x)
+    for t, tap in enumerate(taps):
+        out += tap * padded[:, t : t + x.shape[1]]
+    return out
+
+
+def synthesis_layers(
+    header: CoolChicHeader, parameters: Parameters, dense: F64
+) -> tuple[F64, list[F64]]:
+    """Run the synthesis; returns its output, and what every trunk layer gives before its ReLU."""
+    z = dense
+    if header.flag_common_randomness:
+        noise = common_randomness(header.img_size, *header.latent_resolution)
+        z = np.concatenate([dense, noise.astype(np.float64)])
+    x, before = z, []
+    synthesis = parameters.synthesis
+    for layer, form in zip(synthesis.trunk, header.syn_layer, strict=True):
+        y = _convolve(header, layer, x)
+        if form.mode == "residual":
+            y = y + x
+        before.append(y)
+        x = np.maximum(y, 0) if form.non_linearity == "relu" else y
+    if synthesis.stabiliser is not None:
+        x = x + _convolve(header, synthesis.stabiliser, dense)
+    return _convolve(header, synthesis.output_transform, x), before
+
+
+def _convolve(header: CoolChicHeader, layer: Layer, x: F64) -> F64:
+    """Correlate with replicated borders (section 11.1)."""
+    steps = quantisation_steps(header)
+    weight, bias = dequantise(layer, steps.synthesis_weight, steps.synthesis_bias)
+    n_outputs, n_inputs, k_size, _ = weight.shape
+    _, height, width = x.shape
+    reach = k_size // 2
+    padded = np.pad(x, ((0, 0), (reach, reach), (reach, reach)), "edge")
+    out = np.broadcast_to(bias.astype(np.float64)[:, None, None], (n_outputs, height, width)).copy()
+    for dy in range(k_size):
+        for dx in range(k_size):
+            for i in range(n_inputs):
+                window = padded[i, dy : dy + height, dx : dx + width]
+                out += weight[:, i, dy, dx, None, None].astype(np.float64) * window
+    return out
