@@ -9,9 +9,9 @@ from typing import Any
 
 import numchic
 from numchic_bitstream import Stream, read_stream
-from numchic_conformance.synthetic.bounds import sample_bounds
 from numchic_conformance.manifest import PictureFormat, Vector
 from numchic_conformance.stages import decode_stages, digest, samples_of
+from numchic_conformance.synthetic.bounds import sample_bounds
 
 _MAX_FRAMES = 16
 

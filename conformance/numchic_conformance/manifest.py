@@ -215,7 +215,7 @@ def _vector(entry: Mapping[str, Any], folder: Path) -> Vector:
     values = dict(entry)
     picture, bounds, error = (values.pop(name, None) for name in ("picture", "bounds", "error"))
     return Vector(
-        path=folder / values.pop("file"),
+        path=Path(os.path.normpath(folder / values.pop("file"))),
         level=Level(values.pop("level")),
         expect=Expect(values.pop("expect")),
         features=tuple(values.pop("features")),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the range coder goes through (coolchic-5, section 8.4), written as the specification does."""
+"""What the range coder goes through, as the specification writes it (coolchic-5, 8.4)."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import numchic
 from numchic.latents import decode_latents
@@ -23,7 +24,8 @@ MOST_PARTS = 40
 def stream_facts(data: bytes) -> frozenset[str]:
     """Keys of everything that a stream exercises.
 
-    A stream that numchic refuses exercises the check that refuses it: ``refused.CLASS.FIELD.REASON``.
+    A stream that numchic refuses exercises the check that refuses it, ``refused.CLASS.FIELD.REASON``
+    or ``illegal.FIELD=CODE``.
     """
     try:
         stream = read_stream(data)
@@ -55,9 +57,8 @@ def _decoded(stream: Stream, marks: set[str]) -> None:
                 marks.update(signal_marks(frame.header, header, parameters, latents))
 
 
-def _refusals(error: NumchicError) -> list[str]:
-    """Keys of an error: with its field, with its reason, with both."""
+def _refusals(error: NumchicError) -> Iterator[str]:
     field = re.sub(r"\[\d+\]", "[]", error.field or "")
-    name = type(error).__name__
-    reason = error.reason
-    return [f"refused.{name}.{field}", f"refused.{reason}", f"refused.{name}.{field}.{reason}"]
+    if error.reason == "illegal value":
+        yield f"illegal.{field}={error.found}"
+    yield f"refused.{type(error).__name__}.{field}.{error.reason}"

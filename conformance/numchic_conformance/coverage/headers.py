@@ -30,7 +30,7 @@ def stream_marks(data: bytes, stream: Stream) -> Iterator[str]:
     n = header.n_frames
     yield f"n_frames.{span(n, 1, 4095)}"
     yield f"n_intras.{span(header.n_intras, 1, 4095)}"
-    yield f"n_p_frames.{'none' if not header.n_p_frames else 'one' if header.n_p_frames == 1 else 'more'}"
+    yield f"n_p_frames.{('none', 'one', 'more')[min(header.n_p_frames, 2)]}"
     yield "still" if n == 1 else "video"
     for name in ("intra_pos", "p_pos"):
         positions = getattr(header, name)
@@ -41,13 +41,42 @@ def stream_marks(data: bytes, stream: Stream) -> Iterator[str]:
     yield f"padding.video.{-(52 + 12 * (header.n_intras + header.n_p_frames)) % 8}"
     if stream.n_bytes < len(data):
         yield "bytes-after-last-frame"
+    yield from _rewritten_marks(data, stream)
     yield from _structure_marks(stream)
     for frame in stream.frames:
-        yield from _frame_marks(data, stream, frame)
+        yield from _frame_marks(stream, frame)
 
 
 def _size_marks(kind: str, found: int, parsed: int) -> Iterator[str]:
     yield f"n_bytes_header.{kind}.{'exact' if found == parsed else 'extended'}"
+
+
+def _rewritten_marks(data: bytes, stream: Stream) -> Iterator[str]:
+    """Bits that a writer would have written otherwise: padding, and minus zero."""
+    for kind, position, written in _rewritten(stream):
+        found = data[position : position + len(written)]
+        if found != written:
+            # Only intra frames have padding, only the others have a flow.
+            yield "global_flow.minus-zero" if kind == "inter" else f"padding-set.{kind}"
+
+
+def _rewritten(stream: Stream) -> Iterator[tuple[str, int, bytes]]:
+    """Every header that has no extra bytes: kind, position, what a writer makes of it."""
+    header = stream.header
+    headers = [("video", 0, header.n_bytes_header, write_video_header(header))]
+    position = header.n_bytes_header
+    for frame in stream.frames:
+        kind = "frame" if frame.header.frame_type == "I" else "inter"
+        size = frame.header.n_bytes_header
+        headers.append((kind, position, size, write_frame_header(frame.header)))
+        position += size
+        for part in frame.parts:
+            size = part.header.n_bytes_header
+            headers.append(("coolchic", position, size, write_coolchic_header(part.header)))
+            position = part.latent_offset + len(part.latent_payload)
+    for kind, start, size, written in headers:
+        if size == len(written):
+            yield kind, start, written
 
 
 def _structure_marks(stream: Stream) -> Iterator[str]:
@@ -66,7 +95,7 @@ def _structure_marks(stream: Stream) -> Iterator[str]:
     yield f"structure.{'in' if indices == sorted(indices) else 'out-of'}-display-order"
 
 
-def _frame_marks(data: bytes, stream: Stream, frame: Frame) -> Iterator[str]:
+def _frame_marks(stream: Stream, frame: Frame) -> Iterator[str]:
     header = frame.header
     kind = "still" if len(stream.frames) == 1 else "video"
     yield f"display_index.{span(header.display_index, 0, 4094)}"
@@ -95,7 +124,8 @@ def _frame_marks(data: bytes, stream: Stream, frame: Frame) -> Iterator[str]:
             yield f"motion.{'blocks' if low else 'every-pixel'}"
     if header.frame_data_type == "yuv420" and kind == "still":
         height, width = stream.img_size
-        yield f"yuv420.{'odd' if height % 2 else 'even'}-height-{'odd' if width % 2 else 'even'}-width"
+        parity = ("even", "odd")
+        yield f"yuv420.{parity[height % 2]}-height-{parity[width % 2]}-width"
         if (height, width) == (2, 2):
             yield "yuv420.smallest"
 
@@ -115,7 +145,7 @@ def part_marks(part: CoolChic) -> Iterator[str]:
     for name, lowest, highest in (
         ("output_feature_ifce", 0, 31),
         ("spatial_context_arm", 1, 40),
-        ("nn_n_bytes", 1, 16383),
+        ("nn_n_bytes", 4, 16383),
         ("n_latent_grids", 1, 31),
     ):
         yield f"{name}.{span(getattr(header, name), lowest, highest)}"

@@ -42,8 +42,10 @@ def _code_marks(header: CoolChicHeader, parameters: Parameters) -> Iterator[str]
         yield from (f"prefix.{'none' if z == 0 else 'some'}.order-{order}" for z in prefixes)
         if max(prefixes) + order == MAX_PREFIX:
             yield f"prefix.longest.order-{'0' if order == 0 else 'more'}"
-        if max(map(abs, values)) >= _FLOAT32:
-            yield f"code.beyond-24-bits.{'positive' if max(values) >= _FLOAT32 else 'negative'}"
+        if max(values) >= _FLOAT32:
+            yield "code.beyond-24-bits.positive"
+        if min(values) <= -_FLOAT32:
+            yield "code.beyond-24-bits.negative"
 
 
 def _arm_marks(header: CoolChicHeader, parameters: Parameters) -> Iterator[str]:

@@ -204,7 +204,7 @@ def _accumulators() -> Iterator[Recipe]:
 def _large_features(parameters: Parameters) -> None:
     """Two features that are huge, differ little and are subtracted from each other."""
     for k, layer in parameters.ifce.by_grid.items():
-        layer.weight[0] = (1 << 33) + 12345 + k
+        layer.weight[0] = (1 << 37) + 12345 + k
         layer.weight[1] = layer.weight[0] + 3001
         layer.bias[:] = 3, 70
     output = parameters.arm.output

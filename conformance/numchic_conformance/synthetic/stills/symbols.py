@@ -87,6 +87,8 @@ def _models() -> Iterator[Recipe]:
     models = (
         ("mu-below", "mu clipped at its lower end", (-20000, 0, 0, 0), (500, 0, 0, 0)),
         ("mu-above", "mu clipped at its upper end", (20000, 0, 0, 0), (500, 0, 0, 0)),
+        ("mu-lowest", "mu around its lower end", (-16384, 1, 0, 0), (500, 0, 0, 0)),
+        ("mu-highest", "mu around its upper end", (16383, 1, 0, 0), (500, 0, 0, 0)),
         ("mu-both", "mu clipped at both ends", (0, 300, 300, -200), (500, 0, 0, 0)),
         ("scale-smallest", "the smallest scale", (0, 30, 0, 0), (-1280, 0, 0, 0)),
         ("scale-largest", "the largest scale", (0, 30, 0, 0), (1280, 0, 0, 0)),

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which vectors exercise what: the table, as data and as ``coverage.md``.
+
+``python -m numchic_conformance.coverage.table FOLDER`` writes ``FOLDER/coverage.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+
+from numchic.images import write_file
+from numchic_conformance.coverage.facts import stream_facts
+from numchic_conformance.coverage.items import Item, all_items
+from numchic_conformance.library import load_suites
+from numchic_conformance.manifest import Vector
+
+Table = Mapping[Item, tuple[str, ...]]
+"""Item to the ids of the vectors that exercise it."""
+
+_SHOWN = 3
+_HEAD = """# Coverage
+
+What the vectors of `suites/` exercise, computed from their bytes. For every item: how many vectors,
+and some of them. Written by `numchic conformance coverage --write`; what cannot be covered is listed
+in `numchic_conformance/coverage/items/__init__.py`.
+"""
+
+
+def coverage_table(vectors: Iterable[Vector]) -> Table:
+    """Compute what every vector exercises."""
+    by_key: dict[str, list[str]] = {}
+    for vector in vectors:
+        for key in stream_facts(vector.read()):
+            by_key.setdefault(key, []).append(vector.id)
+    return {item: tuple(by_key.get(item.key, ())) for item in all_items()}
+
+
+def project_table(folder: Path) -> Table:
+    """Return the table of all suites in ``folder/suites``."""
+    return coverage_table(v for suite in load_suites([folder]) for v in suite.vectors)
+
+
+def uncovered(table: Table) -> list[Item]:
+    """Items that no vector exercises."""
+    return [item for item, ids in table.items() if not ids]
+
+
+def render(table: Table) -> str:
+    """Return the table as Markdown."""
+    parts = [_HEAD]
+    for section, group in groupby(table.items(), lambda pair: pair[0].section):
+        parts.append(f"\n## {section}\n\n| item | vectors | among them |\n|---|---|---|\n")
+        for item, ids in group:
+            shown = ", ".join(ids[:_SHOWN]) or "**none**"
+            parts.append(f"| {item.text} | {len(ids)} | {shown} |\n")
+    return "".join(parts)
+
+
+def main(arguments: list[str]) -> int:
+    """Write ``coverage.md`` and list what is not covered."""
+    folder = Path(arguments[0])
+    table = project_table(folder)
+    write_file(folder / "coverage.md", render(table).encode())
+    missing = uncovered(table)
+    sys.stdout.writelines(f"not covered: {item.section}: {item.key}\n" for item in missing)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
