@@ -24,9 +24,11 @@ class Limits:
     frames : int
         Number of frames.
     macs : int
-        Multiply-accumulates of the whole stream (coolchic-5, section 16).
+        Work of the whole stream, in multiply-accumulates of a large picture: those of coolchic-5,
+        section 16, and what else takes time, see :mod:`numchic_bitstream.complexity`. The default
+        is about a minute of one processor.
     memory_bytes : int
-        Estimated size of all arrays that are alive at the same time while decoding.
+        Upper bound of all arrays that are alive at the same time while decoding.
     metadata_bytes : int
         Size of all blocks of the trailer.
     """
@@ -34,7 +36,7 @@ class Limits:
     stream_bytes: int = 1 << 28
     pixels: int = 100_000_000
     frames: int = 4095
-    macs: int = 300_000_000_000
+    macs: int = 500_000_000_000
     memory_bytes: int = 4 << 30
     metadata_bytes: int = 1 << 22
 

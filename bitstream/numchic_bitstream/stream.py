@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from numchic_bitstream.bits import Entry
-from numchic_bitstream.complexity import count_macs
+from numchic_bitstream.complexity import estimate_work
 from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 from numchic_bitstream.grids import dense_size, grid_list, synthesis_inputs
 from numchic_bitstream.headers import (
@@ -129,7 +129,7 @@ class _StreamReader:
         self.limits = limits
         self.listener = listener
         self.position = 0
-        self.macs = 0
+        self.work = 0
 
     def read(self) -> Stream:
         self.limits.check("stream_bytes", len(self.data))
@@ -186,8 +186,8 @@ class _StreamReader:
                 same_size.header.img_size,
             )
         self.limits.check("pixels", header.img_size[0] * header.img_size[1])
-        self.macs += count_macs(header).total
-        self.limits.check("macs", self.macs)
+        self.work += estimate_work(header)
+        self.limits.check("macs", self.work)
         self.position += header.n_bytes_header
         nn_offset = self.position
         nn_payload = self._read_payload(parsed, "nn_n_bytes")

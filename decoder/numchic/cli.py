@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -69,7 +70,9 @@ def exit_status() -> Iterator[None]:
     except KeyboardInterrupt:
         status, message = 130, "interrupted"
     except BrokenPipeError:
-        raise  # click ends quietly
+        # Nobody reads on: no message, and none from the interpreter's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(5)
     except OSError as error:
         status, message = 5, str(error)
     else:
@@ -194,7 +197,7 @@ def decode_command(
 
 
 def _is_terminal() -> bool:
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager

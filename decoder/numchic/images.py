@@ -127,7 +127,7 @@ def write_file(path: Path, data: bytes) -> None:
         temporary.chmod(_mode_of(path))
         temporary.replace(path)
     except BaseException:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)  # the folder may have vanished
         raise
 
 

@@ -51,7 +51,7 @@ U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 
 _LANES = 8  # batches are evaluated in multiples of this many samples
-_MIN_FLOAT_BATCH = 3  # smaller batches are quicker in int64, sample by sample
+_MIN_FLOAT_BATCH = 6  # smaller batches are quicker in int64, sample by sample
 _BATCH = 32768  # samples between two progress reports
 
 
@@ -253,7 +253,7 @@ class LatentDecoder:
         self._nn_offset = coolchic.nn_offset
         self._latent_offset = coolchic.latent_offset
         self._fixed = fix_arm(self.header, parameters.arm, coolchic.nn_offset)
-        words = words_from_bytes(coolchic.latent_payload)
+        words = words_from_bytes(coolchic.latent_payload, coolchic.latent_offset)
         self._coder = Coder(
             words, start_decoder(words), scale_table().astype(np.float64), decay_table()
         )

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Estimate of the memory that decoding takes, from headers alone."""
+"""Estimate of the memory that decoding takes, from headers alone.
+
+An upper bound of all arrays that are alive at the same time, those inside kernels included. What
+one stage needs for a moment is counted as if the other stages needed theirs at the same time, since
+with several threads they may. Not counted: the interpreter, its libraries, compiled kernels, and
+the source as the caller holds it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ from numchic_bitstream.grids import (
     arm_width,
     dense_size,
     grid_list,
+    level_size,
     n_latents,
     synthesis_inputs,
 )
@@ -17,11 +24,15 @@ from numchic_bitstream.stream import Stream
 BAND_ROWS = 64
 """Rows that the stages after the latents work on at a time."""
 
-_TABLES = 2561 * 258 * 8
+_FIXED = 15_000_000
+"""Tables of the entropy model while they are made, seeds of the noise, small objects."""
+
+_PARAMETER = 80
+"""Bytes per network parameter: Python numbers while they are read, and several arrays."""
 
 
 def estimate_memory(stream: Stream, threads: int = 1) -> int:
-    """Bytes in all arrays that are alive at the same time, rounded up generously.
+    """Bytes in all arrays that are alive at the same time, rounded up.
 
     Parameters
     ----------
@@ -29,54 +40,96 @@ def estimate_memory(stream: Stream, threads: int = 1) -> int:
     threads : int
         Number of threads that render at the same time; more than there are bands do not count.
     """
-    frames = [
-        max(_coolchic(part.header, threads) for part in frame.parts)
-        + _samples(frame.header, stream.img_size)
+    parts = (
+        _coolchic(part.header, threads) + _rounding(frame.header, part.header, threads)
         for frame in stream.frames
-    ]
-    return _TABLES + max(frames)
-
-
-def _samples(frame: FrameHeader, img_size: tuple[int, int]) -> int:
-    height, width = img_size
-    return 3 * height * width * (1 if frame.bitdepth == 8 else 2)
+        for part in frame.parts
+    )
+    return _FIXED + 2 * stream.n_bytes + max(parts)
 
 
 def _coolchic(header: CoolChicHeader, threads: int) -> int:
+    height = dense_size(header)[0]
+    bands = min(threads, -(-height // BAND_ROWS)) * (_band(header) + _noise_band(header))
+    parameters = _PARAMETER * sum(n_parameters(header).values())
+    return _latents(header) + _stack(header) + _noise(header) + bands + parameters
+
+
+def _latents(header: CoolChicHeader) -> int:
+    """All grids, and what decoding one of them takes."""
     grids = grid_list(header)
-    dense_height, dense_width = dense_size(header)
-    latents = sum(grid.height * grid.width for grid in grids)
-    lanes = min(grids[0].height, grids[0].width // 10 + 1) + 8
-    workspace = 8 * (64 * (grids[0].height + lanes + 8) + lanes * (3 * arm_width(header) + 20))
-    coarse = sum(grid.height * grid.width for grid in grids[1:])
-    features = 4 * header.output_feature_ifce * coarse + 2 * coarse
-    stack = 4 * n_latents(header) * (dense_height // 2 + 1) * (dense_width // 2 + 1) * 3 // 2
-    bands = min(threads, -(-dense_height // BAND_ROWS)) * _band(header, dense_width)
-    n_outputs = header.syn_layer[-1].out_ft
-    unresized = 0
-    if (dense_height, dense_width) != header.img_size:
-        height, width = header.img_size
-        unresized = 4 * n_outputs * (dense_height * dense_width + 4 * height * width)
-    noise = 0
-    if header.flag_common_randomness:
-        noise = 4 * n_latents(header) * dense_height * dense_width * 6
-        noise += 8 * 8 * dense_height * dense_width
-    payloads = 3 * header.n_bytes_latent
-    parameters = 24 * sum(n_parameters(header).values())
-    return (
-        latents + workspace + features + stack + bands + unresized + noise + payloads + parameters
-    )
+    samples = [grid.height * grid.width for grid in grids]
+    height, width = grids[0].height, grids[0].width
+    lanes = min(height, width // 10 + 1) + 8
+    workspace = 8 * (64 * (height + lanes + 8) + lanes * (3 * (arm_width(header) + 3) + 8))
+    n_features = header.output_feature_ifce
+    if n_features == 0:
+        return sum(samples) + workspace
+    # Grids in one piece, features of the finest map, sums of two of its rows.
+    features = sum(samples[1:]) + 4 * n_features * max(samples[1:], default=1)
+    return sum(samples) + workspace + features + 16 * n_features * width
 
 
-def _band(header: CoolChicHeader, width: int) -> int:
-    """Memory of one band of the synthesis, and of the upsampling of its input."""
+def _stack(header: CoolChicHeader) -> int:
+    """Upsampled latents of all levels but the finest; for a moment those of the next as well."""
+    if n_latents(header) == 1:
+        height, width = dense_size(header)
+        return 4 * height * width
+    height, width = level_size(header.img_size, header.latent_resolution[0] + 1)
+    # A quarter of the channels, and one channel in between.
+    filtered = (height + 14) * (width + 14)
+    return 5 * (n_latents(header) * height * width + 2 * filtered)
+
+
+def _noise(header: CoolChicHeader) -> int:
+    """Random grids of all levels but the finest, and what joining them takes."""
+    if not header.flag_common_randomness:
+        return 0
+    height, width = level_size(header.img_size, 1)
+    return 4 * 5 * n_latents(header) * height * (width + 1)
+
+
+def _noise_band(header: CoolChicHeader) -> int:
+    if not header.flag_common_randomness:
+        return 0
+    rows = _input_rows(header)
+    _, width = dense_size(header)
+    samples_of_a_block = 80 * min(rows * width, 1 << 16)
+    return 4 * 6 * n_latents(header) * rows * (width + 1) + samples_of_a_block
+
+
+def _input_rows(header: CoolChicHeader) -> int:
     reach = sum(layer.k_size // 2 for layer in header.syn_layer)
-    rows = BAND_ROWS + 2 * reach
+    return min(BAND_ROWS + 2 * reach, dense_size(header)[0])
+
+
+def _band(header: CoolChicHeader) -> int:
+    """Memory of one band of the synthesis, and of the upsampling of its input."""
+    height, width = dense_size(header)
     padded = width + 14
+    rows = _input_rows(header)
     floats = synthesis_inputs(header) * rows * padded + 2 * (rows + 32) * padded
     next_sizes = [layer.k_size for layer in header.syn_layer[1:]] + [1, 1, 1]
     for layer, rows_kept in zip(header.syn_layer, next_sizes, strict=False):
         floats += layer.out_ft * rows_kept * padded
-    # The output, and what rounding makes of it.
-    floats += 6 * header.syn_layer[-1].out_ft * BAND_ROWS * padded
+    # The stabiliser keeps one row, the output transform a band.
+    floats += header.syn_layer[-1].out_ft * (1 + min(BAND_ROWS, height)) * padded
     return 4 * floats
+
+
+def _rounding(frame: FrameHeader, header: CoolChicHeader, threads: int) -> int:
+    """Samples, the signal before the final resize, and what resizing and rounding a band take."""
+    height, width = header.img_size
+    dense_height, dense_width = dense_size(header)
+    n_outputs = header.syn_layer[-1].out_ft
+    bands = min(threads, -(-height // BAND_ROWS))
+    band = min(BAND_ROWS, height) * width
+    samples = 3 * height * width * (1 if frame.bitdepth == 8 else 2)
+    total = samples + bands * 4 * 5 * n_outputs * band
+    if (dense_height, dense_width) != header.img_size:
+        total += 4 * n_outputs * dense_height * dense_width
+        # Four bands, and as many of the rows they are made of.
+        rows = BAND_ROWS * dense_height // height + 6
+        total += bands * 4 * 4 * n_outputs * (band + min(rows, dense_height) * width)
+        total += bands * 100 * (width + BAND_ROWS)
+    return total

@@ -37,21 +37,31 @@ def resize(x: F32, size: tuple[int, int], kind: Resize) -> F32:
     float32[C, H, W]
         ``x`` itself when it has the size already.
     """
-    if x.shape[1:] == size:
-        return x
-    for axis in (2, 1):
-        index, coefficients = _taps(x.shape[axis], size[axis - 1], kind)
-        shape = (-1, 1) if axis == 1 else (-1,)
-        y = np.take(x, index[0], axis) * coefficients[0].reshape(shape)
-        for i, c in zip(index[1:], coefficients[1:], strict=True):
-            y = y + np.take(x, i, axis) * c.reshape(shape)
-        x = y
-    return x
+    return x if x.shape[1:] == size else resize_rows(x, size, kind, 0, size[0])
 
 
-def _taps(n: int, m: int, kind: Resize) -> tuple[list[Indices], list[F32]]:
-    """Input indices and coefficients, one array of length m per tap, for n -> m samples."""
-    d = np.arange(m)
+def resize_rows(x: F32, size: tuple[int, int], kind: Resize, first: int, n_rows: int) -> F32:
+    """Rows first, first + 1, ... of what :func:`resize` returns, float32[C, n_rows, W].
+
+    ``x`` must have another size than the one wanted.
+    """
+    height, width = x.shape[1:]
+    rows, coefficients = _taps(height, size[0], kind, np.arange(first, first + n_rows))
+    top, bottom = min(int(i.min()) for i in rows), max(int(i.max()) for i in rows)
+    wide = _filter(x[:, top : bottom + 1], 2, *_taps(width, size[1], kind, np.arange(size[1])))
+    return _filter(wide, 1, [i - top for i in rows], [c[:, None] for c in coefficients])
+
+
+def _filter(x: F32, axis: int, index: list[Indices], coefficients: list[F32]) -> F32:
+    """Sum of the taps along one axis; coefficients have the shape to be multiplied with."""
+    y: F32 = np.take(x, index[0], axis) * coefficients[0]
+    for i, c in zip(index[1:], coefficients[1:], strict=True):
+        y = y + np.take(x, i, axis) * c
+    return y
+
+
+def _taps(n: int, m: int, kind: Resize, d: Indices) -> tuple[list[Indices], list[F32]]:
+    """Input indices and coefficients, one array per tap, for some of n -> m samples."""
     ratio = np.float32(n) / np.float32(m)
     if kind == "nearest":
         if m == n:
@@ -60,7 +70,7 @@ def _taps(n: int, m: int, kind: Resize) -> tuple[list[Indices], list[F32]]:
             index = d >> 1
         else:
             index = np.floor(d.astype(np.float32) * ratio).astype(np.intp)
-        return [np.minimum(index, n - 1)], [np.ones(m, np.float32)]
+        return [np.minimum(index, n - 1)], [np.ones(d.size, np.float32)]
     s = ratio * (d.astype(np.float32) + _HALF) - _HALF
     if kind == "bilinear":
         s = np.maximum(s, np.float32(0))

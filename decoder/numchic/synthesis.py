@@ -14,6 +14,7 @@ output as the next one looks at, so memory does not grow with the height, and st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 
 _NO_BUFFER = -1
+_MACS_PER_CALL = 1 << 29  # some 50 ms
 
 
 class _Stage(NamedTuple):
@@ -165,19 +167,35 @@ class Synthesiser:
             np.empty(start, np.float32),
         )
 
-    def run(self, band: Band) -> None:
-        """Compute a band whose input has been filled in."""
-        run_stages(
-            band.memory,
-            self._table,
-            band.buffers,
-            self._weights,
-            self._biases,
-            band.height,
-            band.width,
-            band.first,
-            band.n_rows,
-        )
+    def run(self, band: Band, pause: Callable[[], None] | None = None) -> None:
+        """Compute a band whose input has been filled in.
+
+        Parameters
+        ----------
+        band : Band
+        pause : callable, optional
+            Called now and then; an exception it raises ends the work.
+        """
+        pad_input(band.memory, self._table, band.buffers, band.width)
+        ahead = self._ahead[1]  # that of the first stage
+        begin, end = max(0, band.first - ahead) - ahead, band.first + band.n_rows
+        n_steps = max(1, _MACS_PER_CALL // (self._weights.size * band.width))
+        for step in range(begin, end, n_steps):
+            if pause is not None:
+                pause()
+            run_stages(
+                band.memory,
+                self._table,
+                band.buffers,
+                self._weights,
+                self._biases,
+                band.height,
+                band.width,
+                band.first,
+                band.n_rows,
+                step,
+                min(step + n_steps, end),
+            )
 
 
 @dataclass(frozen=True)
@@ -290,6 +308,14 @@ def _add_taps(memory: F32, target: int, width: int, sources: I64, weights: F32, 
 
 
 @kernel()
+def pad_input(memory: F32, stages: I64, buffers: I64, width: int) -> None:
+    """Fill in the margins of buffer 0; arguments as for :func:`run_stages`."""
+    for row in range(stages[0, 3] * buffers[0, 1]):
+        target = buffers[0, 0] + row * buffers[0, 2] + buffers[0, 3]
+        _pad_row(memory, target, buffers[0, 3], width)
+
+
+@kernel()
 def run_stages(
     memory: F32,
     stages: I64,
@@ -300,13 +326,18 @@ def run_stages(
     width: int,
     first: int,
     n_rows: int,
+    begin: int,
+    end: int,
 ) -> None:
-    """Compute rows first .. first + n_rows - 1 of the last stage.
+    """Do a part of the steps that give rows first .. first + n_rows - 1 of the last stage.
+
+    At step j every stage computes the row j + (rows it must be ahead of the last stage), if that is
+    one of its rows. Steps begin where the first stage has its first row and end at first + n_rows.
 
     Parameters
     ----------
     memory : float32[]
-        All buffers; buffer 0 is filled except for its margins.
+        All buffers; buffer 0 is filled, the others are as the steps before ``begin`` left them.
     stages : int64[n, 9]
         Rows as :class:`_StageRow`.
     buffers : int64[n + 1, 5]
@@ -315,18 +346,15 @@ def run_stages(
         Of all stages.
     height, width, first, n_rows : int
         Size of the picture, rows to compute.
+    begin, end : int
+        Steps to do.
     """
     n_stages = stages.shape[0]
-    for row in range(stages[0, 3] * buffers[0, 1]):
-        target = buffers[0, 0] + row * buffers[0, 2] + buffers[0, 3]
-        _pad_row(memory, target, buffers[0, 3], width)
     max_taps = 0
     for s in range(n_stages):
         max_taps = max(max_taps, stages[s, 3] * stages[s, 4] * stages[s, 4])
     sources = np.empty(max_taps, np.int64)
-    # At step j every stage computes the row j + ahead, if that is one of its rows.
-    ahead = stages[0, 6]
-    for j in range(max(0, first - ahead) - ahead, first + n_rows):
+    for j in range(begin, end):
         for s in range(n_stages):
             source, residual = stages[s, 0], stages[s, 1]
             n_outputs, n_inputs, reach = stages[s, 2], stages[s, 3], stages[s, 4] // 2

@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,10 @@ CALL_A_KERNEL = """
 from numchic_bitstream.laplace import left
 print(left(0, 16384, 1.0), left.stats.cache_path, sum(left.stats.cache_hits.values()))
 """
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def run(code: str, **variables: str) -> list[str]:
@@ -45,7 +50,7 @@ def test_the_folder_of_the_environment_is_used(tmp_path: Path) -> None:
     first = run(CALL_A_KERNEL, NUMCHIC_CACHE_DIR=str(folder))
     assert first[0] == "5087973"
     assert Path(first[1]).is_relative_to(folder)
-    assert list(folder.rglob("*.nbi"))
+    assert files_in(folder)
     assert first[2] == "0"
     again = run(CALL_A_KERNEL, NUMCHIC_CACHE_DIR=str(folder))
     assert again == [*first[:2], "1"]
@@ -54,7 +59,29 @@ def test_the_folder_of_the_environment_is_used(tmp_path: Path) -> None:
 def test_kernels_work_without_a_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert run(CALL_A_KERNEL, NUMCHIC_CACHE_DIR=str(file / "cache")) == ["5087973", "None", "0"]
+    for _ in range(2):
+        assert run(CALL_A_KERNEL, NUMCHIC_CACHE_DIR=str(file / "cache"))[::2] == ["5087973", "0"]
+    assert file.is_file()
+
+
+def test_a_relative_folder_does_not_move(tmp_path: Path) -> None:
+    code = f"import os, numchic_bitstream.laplace; os.chdir({str(tmp_path)!r})" + CALL_A_KERNEL
+    run(code, NUMCHIC_CACHE_DIR=os.path.relpath(tmp_path / "cache"))
+    assert files_in(tmp_path / "cache")
+
+
+def test_importing_makes_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    run("import numchic_bitstream.laplace", NUMCHIC_CACHE_DIR=str(folder))
+    assert not folder.exists()
+
+
+def test_every_kind_of_processor_has_its_own_file(tmp_path: Path) -> None:
+    variables = {"NUMCHIC_CACHE_DIR": str(tmp_path)}
+    run(CALL_A_KERNEL, **variables)
+    run(CALL_A_KERNEL, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="", **variables)
+    assert len(files_in(tmp_path)) == 2
+    assert run(CALL_A_KERNEL, **variables)[2] == "1"
 
 
 def test_without_compilation_kernels_are_functions(tmp_path: Path) -> None:
@@ -94,28 +121,18 @@ def test_the_cache_depends_on_every_source(
         package = package_of(tmp_path / "package", source)
         folder = _jit._cache_folder(package)
         assert folder is not None
-        assert Path(folder).parent == cache
-        assert Path(folder).is_dir()
+        assert folder.parent == cache
         assert _jit._cache_folder(package) == folder
         names.add(folder)
         _jit._cache_folder.cache_clear()
     assert len(names) == 3
 
 
-def test_a_folder_that_cannot_be_made_is_no_folder(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
+def test_sources_out_of_reach_mean_no_cache(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache.touch()
+    monkeypatch.setattr(_jit, "__file__", str(tmp_path / "archive.zip" / "_jit.py"))
     assert _jit._cache_folder(PACKAGE) is None
-
-
-def test_a_read_only_folder_is_no_folder(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)  # the test may run as root
-    assert _jit._cache_folder(PACKAGE) is None
-    assert cache.is_dir()
 
 
 @pytest.mark.parametrize(
@@ -150,6 +167,67 @@ def test_an_empty_variable_is_like_none(name: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv(name, "")
     assert _jit._user_cache() == Path("/home/me/.cache/numchic")
+
+
+# --- Files that cannot be used ------------------------------------------------------------------
+
+needs_the_compiler = pytest.mark.skipif(not COMPILED, reason="kernels are plain Python")
+
+
+def add_one(a: int) -> int:
+    return a + 1
+
+
+def cache_hits() -> int:
+    """Call a kernel with a fresh memory; 1 if it came from the cache, 0 if it was compiled."""
+    compiled: Any = _jit.kernel()(add_one)
+    assert compiled(2) == 3
+    return sum(compiled.stats.cache_hits.values())
+
+
+@needs_the_compiler
+@pytest.mark.parametrize("damage", ["empty", "truncated", "digest", "content"])
+def test_a_damaged_file_is_compiled_anew(cache: Path, damage: str) -> None:
+    assert cache_hits() == 0
+    (file,) = files_in(cache)
+    data = bytearray(file.read_bytes())
+    if damage in ("empty", "truncated"):
+        del data[0 if damage == "empty" else len(data) // 2 :]
+    else:
+        data[0 if damage == "digest" else len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert cache_hits() == 0
+    assert cache_hits() == 1
+    assert files_in(cache) == [file]
+
+
+@needs_the_compiler
+@pytest.mark.parametrize("operation", ["mkdir", "write_bytes", "replace"])
+def test_a_file_that_cannot_be_saved_is_done_without(
+    cache: Path, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, operation, fail)
+        assert cache_hits() == 0
+    assert not files_in(cache)
+    assert [cache_hits(), cache_hits()] == [0, 1]
+
+
+@needs_the_compiler
+def test_a_folder_that_vanishes_is_made_again(cache: Path) -> None:
+    cache_hits()
+    shutil.rmtree(cache)
+    assert [cache_hits(), cache_hits()] == [0, 1]
+
+
+@needs_the_compiler
+def test_files_are_for_every_user_to_read(cache: Path) -> None:
+    cache_hits()
+    (cache / "reference").touch()
+    assert len({path.stat().st_mode for path in files_in(cache)}) == 1
 
 
 # --- The decorator -----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from naive import noise as naive
-from numchic.noise import common_randomness, normal_samples
+from numchic.noise import CommonRandomness, common_randomness, normal_samples
 
 FIRST_SAMPLES = [
     -0.6612883321409466, -0.5787911979261936, 0.4383389299890308, -0.32975140846366535,
@@ -26,6 +26,12 @@ def test_first_samples() -> None:
 def test_samples_equal_the_naive_twin(count: int) -> None:
     expected = np.array(list(islice(naive.normal_samples(), count)), np.float32)
     assert np.array_equal(normal_samples(count), expected)
+
+
+@pytest.mark.parametrize("start", [0, 1, 65535, 65536, 65537, 200_000])
+def test_the_generator_can_start_anywhere(start: int) -> None:
+    count = 70_000
+    assert np.array_equal(normal_samples(count, start), normal_samples(start + count)[start:])
 
 
 def test_samples_are_normal() -> None:
@@ -51,3 +57,9 @@ def test_field_equals_the_naive_twin(size: tuple[int, int], lowest: int, highest
     field = common_randomness(size, lowest, highest)
     assert field.dtype == np.float32
     assert np.array_equal(field, naive.common_randomness(size, lowest, highest))
+    rows = CommonRandomness(size, lowest, highest)
+    for n_rows in (1, 3):
+        bands = [
+            rows.rows(first, min(n_rows, size[0] - first)) for first in range(0, size[0], n_rows)
+        ]
+        assert np.array_equal(np.concatenate(bands, 1), field)

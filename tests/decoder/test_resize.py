@@ -7,12 +7,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from naive.resize import resize as naive_resize
-from numchic.resize import resize
+from numchic.resize import resize, resize_rows
 from numchic_bitstream.headers import Resize
 
 KINDS: tuple[Resize, ...] = get_args(Resize)
@@ -59,6 +59,20 @@ def test_is_an_interpolation(n: int, m: int, kind: Resize) -> None:
     picture = random_picture(1, (n, 4))
     expected = interpolation_matrix(n, m, kind) @ picture[0] @ interpolation_matrix(4, 6, kind).T
     np.testing.assert_allclose(resize(picture, (m, 6), kind)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(before=SIZES, after=SIZES, kind=st.sampled_from(KINDS), n_rows=st.integers(1, 5))
+def test_bands_are_rows_of_the_whole(
+    before: tuple[int, int], after: tuple[int, int], kind: Resize, n_rows: int
+) -> None:
+    assume(before != after)
+    picture = random_picture(2, before)
+    whole = resize(picture, after, kind)
+    for first in range(0, after[0], n_rows):
+        n = min(n_rows, after[0] - first)
+        band = resize_rows(picture, after, kind, first, n)
+        assert np.array_equal(band, whole[:, first : first + n])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ import numchic
 from numchic.latents import decode_latents
 from numchic_bitstream import NumchicError, Stream, read_parameters, read_stream
 from numchic_bitstream.grids import grid_list
+from numchic_bitstream.metadata import MAX_BLOCKS
+from numchic_bitstream.trailer import Trailer, read_trailer
 from numchic_conformance.coverage.coder import coder_marks
 from numchic_conformance.coverage.headers import stream_marks
 from numchic_conformance.coverage.latents import latent_marks
@@ -24,8 +27,8 @@ MOST_PARTS = 40
 def stream_facts(data: bytes) -> frozenset[str]:
     """Keys of everything that a stream exercises.
 
-    A stream that numchic refuses exercises the check that refuses it, ``refused.CLASS.FIELD.REASON``
-    or ``illegal.FIELD=CODE``.
+    A stream that numchic refuses exercises the check that refuses it:
+    ``refused.CLASS.FIELD.REASON`` or ``illegal.FIELD=CODE``.
     """
     try:
         stream = read_stream(data)
@@ -37,9 +40,28 @@ def stream_facts(data: bytes) -> frozenset[str]:
     except NumchicError as error:
         return frozenset(_refusals(error))
     marks = set(stream_marks(data, stream))
+    marks.update(_trailer_marks(read_trailer(data, stream)))
     if len(stream.frames) < MOST_PARTS:
         _decoded(stream, marks)
     return frozenset(marks)
+
+
+def _trailer_marks(trailer: Trailer | None) -> Iterator[str]:
+    """What a trailer has (docs/trailer.md)."""
+    if trailer is None:
+        yield "trailer.none"
+        return
+    yield f"trailer.samples-{'recorded' if trailer.samples else 'not-recorded'}"
+    if trailer.metadata is None:
+        yield "trailer.no-block"
+        return
+    for field in dataclasses.fields(trailer.metadata):
+        if getattr(trailer.metadata, field.name):
+            yield f"trailer.{field.name}"
+    if len(trailer.metadata.text) > 1:
+        yield "trailer.many-texts"
+    if len(trailer.metadata.other) == MAX_BLOCKS:
+        yield "trailer.most-blocks"
 
 
 def _decoded(stream: Stream, marks: set[str]) -> None:

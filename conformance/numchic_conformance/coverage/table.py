@@ -14,8 +14,8 @@ from pathlib import Path
 from numchic.images import write_file
 from numchic_conformance.coverage.facts import stream_facts
 from numchic_conformance.coverage.items import Item, all_items
-from numchic_conformance.library import load_suites
-from numchic_conformance.manifest import Vector
+from numchic_conformance.manifest import Vector, load_suite
+from numchic_conformance.synthetic.generate import SUITES
 
 Table = Mapping[Item, tuple[str, ...]]
 """Item to the ids of the vectors that exercise it."""
@@ -23,9 +23,10 @@ Table = Mapping[Item, tuple[str, ...]]
 _SHOWN = 3
 _HEAD = """# Coverage
 
-What the vectors of `suites/` exercise, computed from their bytes. For every item: how many vectors,
-and some of them. Written by `numchic conformance coverage --write`; what cannot be covered is listed
-in `numchic_conformance/coverage/items/__init__.py`.
+What the vectors of the suites `stills`, `videos` and `malformed` exercise, computed from their
+bytes. For every item: how many vectors, and some of them. What cannot be covered, and why, is in
+`numchic_conformance/coverage/items/__init__.py`. Written by
+`python -m numchic_conformance.coverage.table conformance`.
 """
 
 
@@ -39,8 +40,9 @@ def coverage_table(vectors: Iterable[Vector]) -> Table:
 
 
 def project_table(folder: Path) -> Table:
-    """Return the table of all suites in ``folder/suites``."""
-    return coverage_table(v for suite in load_suites([folder]) for v in suite.vectors)
+    """Return the table of the synthetic suites in ``folder/suites``."""
+    suites = [load_suite(folder / "suites" / f"{name}.json") for name in SUITES]
+    return coverage_table(vector for suite in suites for vector in suite.vectors)
 
 
 def uncovered(table: Table) -> list[Item]:

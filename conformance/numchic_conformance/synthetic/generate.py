@@ -16,17 +16,10 @@ from pathlib import Path
 
 import numchic
 from numchic.images import write_file
-from numchic_bitstream import Limits, NumchicError, Stream, read_stream
-from numchic_conformance.manifest import (
-    Expect,
-    ExpectedError,
-    PictureFormat,
-    Suite,
-    Vector,
-    save_suite,
-)
-from numchic_conformance.stages import decode_stages, digest, samples_of
-from numchic_conformance.synthetic.bounds import sample_bounds
+from numchic_bitstream import Limits, NumchicError, UsageError, read_stream
+from numchic_conformance.describe import describe_valid, picture_format
+from numchic_conformance.manifest import Expect, ExpectedError, Suite, Vector, save_suite
+from numchic_conformance.stages import decode_stages
 from numchic_conformance.synthetic.malformed import malformed_cases
 from numchic_conformance.synthetic.malformed.case import Case, base
 from numchic_conformance.synthetic.recipe import Recipe
@@ -42,7 +35,6 @@ _DESCRIPTIONS = {
     "malformed": "Malformed, odd and damaged streams.",
 }
 SUITES = tuple(_DESCRIPTIONS)
-_FRAMES = 16  # of longer videos only as many are recorded
 
 
 def generate(folder: Path) -> None:
@@ -99,28 +91,14 @@ def _vectors(suite: str, folder: Path) -> Iterator[tuple[Vector, bytes]]:
 
 def _valid(recipe: Recipe, data: bytes, path: Path) -> Vector:
     """Return the entry of a valid stream."""
-    stream = read_stream(data)
-    digests, bounds = {}, None
-    step = -(-len(stream.frames) // _FRAMES)
-    wanted = {f"frame{i}" for i in range(0, len(stream.frames), step)}
-    for name, array in decode_stages(data):
-        if not name.startswith("frame") or name.split(".")[0] in wanted:
-            digests[name] = digest(array)
-        if name == "synthesis":
-            bounds = sample_bounds(stream.frames[0], array)
-            digests["samples"] = digest(samples_of(numchic.decode(data)))
-    return Vector(
-        id=recipe.id,
-        path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
+    return describe_valid(
+        path,
+        data,
         level=recipe.level,
         description=recipe.description,
         features=recipe.features,
         source=SOURCE,
         licence=LICENCE,
-        picture=picture_format(stream),
-        digests=digests,
-        bounds=bounds,
     )
 
 
@@ -129,18 +107,19 @@ def _malformed(case: Case, data: bytes, path: Path) -> Vector:
 
     Raises
     ------
-    AssertionError
+    UsageError
         The decoder does something else.
     """
     found = _error_of(data)
-    assert found == case.error, f"{case.id}: expected {case.error}, found {found}"
+    if found != case.error:
+        raise UsageError("the decoder does something else", case.id, None, found, case.error)
     picture = bounds = None
     digests: Mapping[str, str] = {}
     if case.expect is not Expect.REFUSE:
         good = base(case.good)
         stream = read_stream(good, Limits(pixels=1 << 28))
         picture = picture_format(stream)
-        if case.same_picture and picture.frames == 1:
+        if case.same_picture:
             entry = _valid(case.good, good, path)
             digests, bounds = entry.digests, entry.bounds
     return Vector(
@@ -172,13 +151,6 @@ def _error_of(data: bytes) -> ExpectedError | None:
     except NumchicError as error:
         return ExpectedError(type(error).__name__, error.field or "")
     return None
-
-
-def picture_format(stream: Stream) -> PictureFormat:
-    """Return the shape of the decoded frames."""
-    height, width = stream.img_size
-    frame = stream.frames[0].header
-    return PictureFormat(width, height, len(stream.frames), frame.frame_data_type, frame.bitdepth)
 
 
 def main(arguments: list[str]) -> int:

@@ -3,14 +3,12 @@
 
 Not coverable, and therefore not in the list:
 
-- `n_bytes_latent` up to its largest value, `metadata` up to its limit: vectors of 256 MB and 4 MB.
+- The largest `n_bytes_latent`, a whole stream or metadata beyond the limits: 256, 256 and 4 MB.
+- `nn_n_bytes` below 4: the smallest network takes four bytes.
 - `p_pos` up to 4094: 4095 frames of which some are P frames would take a megabyte; intra frames do.
 - A range coder that has coded no symbol (8.4): every stream has a grid, every grid a sample.
 - A sum in the range coder that wraps to exactly 0 (8.4): 1 in 2^32 at the best.
-- Three padding bits after a Cool-chic header: 205 + 8 a + 13 n is never 5 modulo 8 for n in 1..7
-  but where padding is 0, 1, 2, 4, 5, 6 or 7.
-- Layers of `ups_k_size` with a latent of level 0 alone, and other fields without effect: they are
-  covered as fields, not as branches.
+- Three padding bits after a Cool-chic header: no n in 1..7 makes 205 + 13 n one of 5, 13, 21, ...
 - Reconstruction of inter frames (13.2, 13.3): this decoder does not do it yet; vectors record what
   comes before.
 """
@@ -20,11 +18,11 @@ from __future__ import annotations
 from numchic_conformance.coverage.items.decoding import decoding_items
 from numchic_conformance.coverage.items.headers import header_items
 from numchic_conformance.coverage.items.item import Item
-from numchic_conformance.coverage.items.refusals import refusal_items
+from numchic_conformance.coverage.items.refusals import refusal_items, trailer_items
 
 __all__ = ["Item", "all_items"]
 
 
 def all_items() -> list[Item]:
     """Return all items, by section."""
-    return [*header_items(), *decoding_items(), *refusal_items()]
+    return [*header_items(), *decoding_items(), *refusal_items(), *trailer_items()]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from numchic_bitstream import Descriptor
 from numchic_bitstream.headers import MAX_Q_STEP
-from numchic_conformance.coverage.items.item import Item, each
+from numchic_conformance.coverage.items.item import Item, each, items
 
 _SECTION = "15.1 Validation"
 
@@ -114,6 +114,59 @@ _CHECKS = (
     ("LimitError", "macs", "the stream exceeds a limit", "more work than allowed"),
     ("LimitError", "memory_bytes", "the stream exceeds a limit", "more memory than allowed"),
 )  # fmt: skip
+
+
+_TRAILER = "Trailer (docs/trailer.md)"
+_CUT, _DAMAGED = "the trailer is damaged or cut off", "the trailer is damaged"
+_OTHER = "the stream is not what its trailer says"
+
+# Class, field, reason, what is wrong.
+_TRAILER_CHECKS = (
+    ("IntegrityError", "trailer", "the trailer is cut off or missing", "cut off or missing"),
+    ("IntegrityError", "trailer.head", _DAMAGED, "a wrong head"),
+    ("IntegrityError", "trailer.n_bytes", _CUT, "a wrong size"),
+    ("IntegrityError", "trailer.n_bytes_again", _CUT, "a wrong second size"),
+    ("IntegrityError", "trailer.tail", _DAMAGED, "a wrong tail"),
+    ("IntegrityError", "trailer.trailer_crc", _DAMAGED, "a wrong CRC of the trailer"),
+    ("IntegrityError", "trailer.announcement", "the trailer is not announced", "not announced"),
+    ("IntegrityError", "trailer.stream_crc", _OTHER, "a wrong CRC of the stream"),
+    ("IntegrityError", "trailer.latents_crc", _OTHER, "a wrong CRC of the latents"),
+    ("IntegrityError", "trailer.samples", _OTHER, "a wrong digest of the samples"),
+    (
+        "UnsupportedError", "trailer.version", "unknown version of the trailer",
+        "an unknown version",
+    ),
+    ("CorruptError", "trailer.block[].type", "the type is reserved", "a block of type 0"),
+    ("CorruptError", "trailer.block[].type", "a second block of this type", "a second profile"),
+    ("CorruptError", "trailer.block[].data", "not a TIFF structure", "Exif data without TIFF"),
+    ("CorruptError", "trailer.block[].data", "the text is not UTF-8", "a text not in UTF-8"),
+    ("CorruptError", "trailer.block[].data", "malformed text", "a text without key or value"),
+    ("CorruptError", "trailer.block[]", "the block is cut off", "half a block"),
+    (
+        "CorruptError", "trailer.block[].n_bytes", "the block reaches past the end of the trailer",
+        "a block that is too long",
+    ),
+    ("CorruptError", "trailer.block[]", "too many blocks", "too many blocks"),
+)  # fmt: skip
+
+
+def trailer_items() -> Iterator[Item]:
+    """Items of trailers, good and bad."""
+    yield from items(
+        _TRAILER,
+        ("trailer.none", "no trailer"),
+        ("trailer.no-block", "a trailer without blocks"),
+        ("trailer.samples-recorded", "a digest of the samples"),
+        ("trailer.samples-not-recorded", "no digest of the samples"),
+        ("trailer.icc", "an ICC profile"),
+        ("trailer.exif", "Exif data"),
+        ("trailer.text", "a text"),
+        ("trailer.many-texts", "several texts"),
+        ("trailer.other", "blocks of unknown types"),
+        ("trailer.most-blocks", "1024 blocks"),
+    )
+    for error, field, reason, text in _TRAILER_CHECKS:
+        yield Item(_TRAILER, f"refused.{error}.{field}.{reason}", text)
 
 
 def refusal_items() -> Iterator[Item]:

@@ -8,12 +8,15 @@ the picture that is recorded, if one is.
 
 from __future__ import annotations
 
+from numchic_conformance.synthetic.malformed.architectures import architecture_cases
 from numchic_conformance.synthetic.malformed.case import Case
 from numchic_conformance.synthetic.malformed.cuts import cut_cases
 from numchic_conformance.synthetic.malformed.fields import field_cases
 from numchic_conformance.synthetic.malformed.legal import legal_cases
 from numchic_conformance.synthetic.malformed.payloads import payload_cases
 from numchic_conformance.synthetic.malformed.relations import relation_cases
+from numchic_conformance.synthetic.malformed.trailer_contents import trailer_content_cases
+from numchic_conformance.synthetic.malformed.trailers import trailer_cases
 
 
 def malformed_cases() -> list[Case]:
@@ -22,6 +25,9 @@ def malformed_cases() -> list[Case]:
         *cut_cases(),
         *field_cases(),
         *relation_cases(),
+        *architecture_cases(),
         *payload_cases(),
         *legal_cases(),
+        *trailer_cases(),
+        *trailer_content_cases(),
     ]

@@ -16,7 +16,7 @@ _CODES: tuple[tuple[str, str, tuple[int, ...], str], ...] = (
     ("video", "n_intras", (0,), "no intra frame"),
     ("frame 0", "frame_type", (3,), "a type that does not exist"),
     ("frame 0", "frame_data_type", (3,), "flow, which is not a picture"),
-    ("frame 0", "bitdepth", (9, 12, 15), "an index beyond 16 bits"),
+    ("frame 0", "bitdepth", tuple(range(9, 16)), "an index beyond 16 bits"),
     ("residue 0", "n_layer_synthesis", (0,), "no layer at all"),
     ("residue 0", "ups_k_size", (0, 1, 2, 3, 5, 7, 9, 11, 13, 15), "odd or less than 4"),
     ("residue 0", "ups_preconcat_k_size", (0, 2, 4, 6, 8, 10, 12, 14), "even"),

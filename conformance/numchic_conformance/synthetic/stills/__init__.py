@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from numchic_conformance.synthetic.recipe import Recipe
+from numchic_conformance.synthetic.stills.accumulators import accumulator_recipes
 from numchic_conformance.synthetic.stills.grids import grid_recipes
 from numchic_conformance.synthetic.stills.networks import network_recipes
 from numchic_conformance.synthetic.stills.numbers import number_recipes
@@ -20,5 +21,6 @@ def still_recipes() -> list[Recipe]:
         *network_recipes(),
         *synthesis_recipes(),
         *number_recipes(),
+        *accumulator_recipes(),
         *symbol_recipes(),
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Quantisation steps, exp-Golomb orders, large parameters, accumulators beyond 53 bits."""
+"""Quantisation steps, exp-Golomb orders, large parameters, sizes of the network payload."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from numchic_bitstream import Descriptor, Parameters
+from numchic_bitstream import (
+    CoolChicHeader,
+    Descriptor,
+    Parameters,
+    SynthesisLayer,
+    write_parameters,
+)
 from numchic_bitstream.headers import MAX_EXPGOL_CNT, MAX_Q_STEP
-from numchic_conformance.synthetic.drawing import Signal, uniform
+from numchic_conformance.synthetic.drawing import constant
 from numchic_conformance.synthetic.recipe import Edit, Recipe, header, still
 
 _Q_STEP = header().nn_q_step
@@ -32,7 +38,7 @@ def number_recipes() -> Iterator[Recipe]:
     yield from _steps()
     yield from _orders()
     yield from _large()
-    yield from _accumulators()
+    yield from _payload_sizes()
 
 
 def _steps() -> Iterator[Recipe]:
@@ -110,6 +116,12 @@ def _large() -> Iterator[Recipe]:
         edit=_large_synthesis, nn_q_step=_Q_STEP._replace(synthesis_bias=0),
     )  # fmt: skip
     yield still(
+        "parameters-synthesis-weights-beyond-float32",
+        "Synthesis weights above 2^24, rounded to float32.",
+        "synthesis", "large parameters",
+        edit=_large_synthesis_weights, nn_q_step=_Q_STEP._replace(synthesis_weight=0),
+    )  # fmt: skip
+    yield still(
         "parameters-all-zero-but-biases",
         "All weights zero: one colour.",
         "flat",
@@ -153,6 +165,16 @@ def _large_synthesis(parameters: Parameters) -> None:
     parameters.synthesis.trunk[-1].bias[:] -= (1 << 24) - 1  # 1 less
 
 
+def _large_synthesis_weights(parameters: Parameters) -> None:
+    """A first layer of about 2^12, a second one of 2^-12."""
+    synthesis = parameters.synthesis
+    first = synthesis.trunk[0].weight[0, :, 0, 0]
+    first[:] = [(1 << 24) + 1 + 2 * i for i in range(first.size)]
+    synthesis.trunk[1].weight[:, 0] = 1
+    synthesis.output_transform.weight[...] //= 16
+    synthesis.output_transform.bias[...] += 800
+
+
 def _only_biases(parameters: Parameters) -> None:
     networks = (parameters.arm, parameters.ifce, parameters.upsampling, parameters.synthesis)
     for layer in (layer for network in networks for layer in network.layers()):
@@ -161,116 +183,57 @@ def _only_biases(parameters: Parameters) -> None:
     transform.bias[:] = 500, 900, 1300
 
 
-def _accumulators() -> Iterator[Recipe]:
-    plain = _Q_STEP._replace(arm_weight=0, arm_bias=0, ifce_weight=0, ifce_bias=0)
+def _payload_sizes() -> Iterator[Recipe]:
     yield still(
-        "ifce-beyond-float32",
-        "IFCE features far above 2^24, whose rounding to float32 changes the model.",
-        "ifce", "large parameters",
-        edit=_large_features, nn_q_step=plain, n_hidden_layers_arm=0, spatial_context_arm=3,
-        nn_expgol_cnt=_EXPGOL._replace(ifce_weight=12),
+        "networks-smallest",
+        "The smallest network payload there can be: 22 parameters in four bytes.",
+        "payload size", "flat",
+        spatial_context_arm=1, output_feature_ifce=0, **PLAIN_ARM | {
+            "nn_q_step": _Q_STEP._replace(synthesis_weight=12, synthesis_bias=23),
+            "nn_expgol_cnt": Descriptor(*[0] * 8),
+        },
+        latent_resolution=(0, 0), linear_stabiliser_synth=0,
+        syn_layer=(SynthesisLayer(3, 1, "linear", "none"),),
+        edit=_two_biases, latents=constant(0),
     )  # fmt: skip
+    largest: dict[str, Any] = {
+        "spatial_context_arm": 40, "output_feature_ifce": 25, "n_hidden_layers_arm": 7,
+        "img_size": (6, 12), "latent_resolution": (0, 7),
+        "nn_q_step": _Q_STEP._replace(arm_weight=5),
+        "nn_expgol_cnt": _EXPGOL._replace(arm_weight=3),
+        "syn_layer": (
+            SynthesisLayer(49, 1, "linear", "relu"), SynthesisLayer(3, 1, "linear", "none"),
+        ),
+    }  # fmt: skip
     yield still(
-        "ifce-dummy-beyond-float32",
-        "The constant feature of the first grid above 2^24.",
-        "ifce", "large parameters",
-        edit=_large_constant, nn_q_step=plain, ifce_resolution=(0, 2), spatial_context_arm=3,
-    )  # fmt: skip
-    for n_hidden in (1, 2):
-        yield still(
-            f"arm-beyond-float64-hidden-{n_hidden}",
-            "ARM whose accumulators need more than 53 bits and cancel to the last one.",
-            "arm", "large parameters",
-            edit=_cancelling(n_hidden), nn_q_step=plain, n_hidden_layers_arm=n_hidden,
-            spatial_context_arm=3, img_size=(12, 100), nn_expgol_cnt=_EXPGOL._replace(arm_weight=8),
-        )  # fmt: skip
-    yield still(
-        "arm-63-bits",
-        "ARM whose accumulators might need 63 bits, the most that must be decoded.",
-        "arm", "large parameters",
-        edit=_nearly_overflowing, nn_q_step=plain, n_hidden_layers_arm=1, spatial_context_arm=3,
-        output_feature_ifce=0, linear_stabiliser_arm=0, latents=uniform(64),
-        signal=Signal(latent=64),
-    )  # fmt: skip
-    yield still(
-        "arm-wild",
-        "ARM with large weights: most outputs are clipped.",
-        "arm", "large parameters",
-        edit=_wild, n_hidden_layers_arm=3, nn_q_step=_Q_STEP._replace(arm_weight=8),
-        latents=uniform(20), signal=Signal(latent=20),
+        "networks-largest",
+        "The largest network payload that the header can express: 16383 bytes.",
+        "payload size",
+        edit=_fill_payload(header(**largest)), **largest,
     )  # fmt: skip
 
 
-def _large_features(parameters: Parameters) -> None:
-    """Two features that are huge, differ little and are subtracted from each other."""
-    for k, layer in parameters.ifce.by_grid.items():
-        layer.weight[0] = (1 << 37) + 12345 + k
-        layer.weight[1] = layer.weight[0] + 3001
-        layer.bias[:] = 3, 70
-    output = parameters.arm.output
-    output.weight[0, -2:] = 1, -1
-    output.weight[1, -2:] = 0
-    if parameters.arm.stabiliser is not None:
-        parameters.arm.stabiliser.weight[:, -2:] = 0
+def _two_biases(parameters: Parameters) -> None:
+    for network in (parameters.arm, parameters.synthesis):
+        for layer in network.layers():
+            layer.weight[...] = layer.bias[...] = 0
+    transform = parameters.synthesis.output_transform
+    transform.weight[:, :, 0, 0] = np.eye(3, dtype=np.int64)
+    transform.bias[:2] = 1
 
 
-def _large_constant(parameters: Parameters) -> None:
-    for layer in parameters.ifce.by_grid.values():
-        layer.bias[:] = ((1 << 26) + 3) << 8, ((1 << 26) + 5) << 8
-    for row in parameters.arm.hidden[0].weight:
-        row[-2:] = 1, -1
-    parameters.arm.hidden[0].weight[-2, -2:] = 0, -1
-    parameters.arm.hidden[0].weight[-1, -2:] = -1, 0
-    if parameters.arm.stabiliser is not None:
-        parameters.arm.stabiliser.weight[:, -2:] = 0
-
-
-def _cancelling(n_hidden: int) -> Edit:
-    """Hidden values X and X + 256 with output weights Q and -Q; the bias takes away 256 Q.
-
-    What is left is the stabiliser, a multiple of the unit of mu, so that the slightest rounding in
-    between goes below the floor. Q X lies between 2^61 and 2^62, where float64 knows multiples of
-    512 only: both products are rounded, and differently. Needs steps of 2^-8 for weights and 2^-16
-    for biases.
-    """
-    q = (1 << 24) + (1 << 12) + 1
+def _fill_payload(architecture: CoolChicHeader) -> Edit:
+    """Make unused biases so large that the payload has 16383 bytes."""
 
     def edit(parameters: Parameters) -> None:
-        first = parameters.arm.hidden[0]
-        first.weight[:2] = 0
-        first.weight[:2, :3] = (1 << 13) + 77
-        first.weight[0, 0] -= 1 << 8  # cancels the identity
-        first.weight[1, 1] -= 1 << 8
-        first.bias[:2] = (1 << 37) + (1 << 36) + 12345
-        first.bias[1] += 256
-        for later in parameters.arm.hidden[1:]:
-            later.weight[:2] = 0
-            later.bias[:2] = 0
-        output = parameters.arm.output
-        output.weight[0] = 0
-        output.weight[0, :2] = q, -q
-        output.bias[0] = q
-        stabiliser = parameters.arm.stabiliser
-        assert stabiliser is not None
-        stabiliser.weight[0, -2:] = 0  # features would add fractions of the unit
-        stabiliser.bias[0] = 0
-        assert len(parameters.arm.hidden) == n_hidden
+        layers = parameters.upsampling.layers()
+        for layer in layers:
+            layer.bias[0] = 0
+        payload, n_bit_pad = write_parameters(architecture, parameters)
+        missing = 8 * (16383 - len(payload)) + n_bit_pad
+        for layer in layers:
+            n_zeros = min(missing // 2, 39)  # a code with as many leading zeros has twice more bits
+            layer.bias[0] = (1 << n_zeros) - 1
+            missing -= 2 * n_zeros
 
     return edit
-
-
-def _nearly_overflowing(parameters: Parameters) -> None:
-    """Let the bound of section 5.5 be just below 2^63."""
-    hidden, output = parameters.arm.hidden[0], parameters.arm.output
-    hidden.weight[...] = 0
-    hidden.bias[...] = 0
-    for o in range(3):
-        hidden.weight[o, o] = (1 << 20) - (1 << 8)  # 2^28 with the identity
-    output.weight[...] = 0
-    output.weight[0, 0] = (1 << 29) - 1  # times 64 * 2^28
-    output.bias[...] = 0
-
-
-def _wild(parameters: Parameters) -> None:
-    for i, layer in enumerate(parameters.arm.layers()):
-        layer.weight[...] *= 3 + i

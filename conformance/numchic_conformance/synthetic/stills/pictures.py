@@ -55,6 +55,7 @@ _RESIZES = (
     (1, 17, 1),
     (17, 1, 2),
     (20, 40, 4),
+    (2, 17, 1),
     (94, 198, 2),  # positions of nearest differ in float32, float64 and integers
 )
 

@@ -185,6 +185,15 @@ def _coder() -> Iterator[Recipe]:
             "range coder",
             latents=from_model(None, *[_ONE] * n), signal=Signal(latent=8),
         )  # fmt: skip
+    # Sizes for which it is so.
+    for name, width in (("carry-at-the-end", 14), ("far-carry-at-the-end", 53)):
+        yield still(
+            f"coder-{name}-{width}",
+            "Range coder: words that are still held back when the last symbol has been coded, and "
+            "which a carry reaches then.",
+            "range coder",
+            latents=from_model(None, *[0] * 7), img_size=(1, width), latent_resolution=(0, 0),
+        )  # fmt: skip
     yield still(
         "coder-carry-through-ones",
         "Range coder: held-back words that follow each other, without and with a carry.",
