@@ -77,6 +77,8 @@ def check_ours(vector: Vector) -> Result:
         if vector.expect is not Expect.DECODE or has_samples(vector):
             with meter.running():
                 picture = numchic.decode(data)
+            if vector.error is not None:
+                raise DivergenceError(Divergence("error", "", vector.error.error, "a picture"))
             if has_samples(vector):
                 require_samples(vector, data, samples_of(picture), ours=True)
         if _is_rewritable(vector):
@@ -149,8 +151,6 @@ def _judge(vector: Vector, check: _Check) -> Result:
         outcome, message = Outcome.NOT_RUN, str(error)
     except UsageError as error:
         outcome, message = Outcome.FAIL, str(error)
-    except UnsupportedError as error:
-        outcome, message = Outcome.NOT_SUPPORTED, str(error)
     except NumchicError as error:
         outcome, message = _judge_error(vector, error), f"{type(error).__name__}: {error}"
     except Exception:
@@ -159,12 +159,14 @@ def _judge(vector: Vector, check: _Check) -> Result:
 
 
 def _judge_error(vector: Vector, error: NumchicError) -> Outcome:
+    wanted = vector.error
+    if wanted is not None and (type(error).__name__, error.field) == (wanted.error, wanted.field):
+        return Outcome.PASS
+    if isinstance(error, UnsupportedError):
+        return Outcome.NOT_SUPPORTED
     if vector.expect is Expect.DECODE:
         return Outcome.FAIL
-    wanted = vector.error
-    if wanted is None or (type(error).__name__, error.field) == (wanted.error, wanted.field):
-        return Outcome.PASS
-    return Outcome.WRONG_ERROR
+    return Outcome.PASS if wanted is None else Outcome.WRONG_ERROR
 
 
 def _is_rewritable(vector: Vector) -> bool:

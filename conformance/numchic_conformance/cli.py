@@ -225,20 +225,58 @@ def stages_command(stream: Path, folder: Path) -> None:
 
 
 @conformance_command.command("coverage")
+@click.argument("folder", metavar="[DIR]", required=False, type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Every item with all its vectors, as JSON.")
-def coverage_command(as_json: bool) -> None:
-    """Compute which vectors exercise which part of the format."""
+@click.option("--write", is_flag=True, help="Write the table to DIR/coverage.md.")
+def coverage_command(folder: Path | None, as_json: bool, write: bool) -> None:
+    """Compute which vectors exercise which part of the format.
+
+    DIR is a folder like conformance of the project, which is the default. Exit status 1 if
+    something is not covered.
+    """
     with exit_status():
-        raise UsageError("not there yet")
+        from numchic_conformance.coverage.table import project_table, render, uncovered
+        from numchic_conformance.library import default_folder
+
+        place = folder or default_folder()
+        table = project_table(place)
+        if as_json:
+            items = [
+                {"section": item.section, "item": item.text, "vectors": ids}
+                for item, ids in table.items()
+            ]
+            click.echo(json.dumps(items, indent=1))
+        if write:
+            write_file(place / "coverage.md", render(table).encode())
+        missing = uncovered(table)
+        for item in missing:
+            click.echo(f"not covered: {item.section}: {item.text}", err=True)
+        click.echo(f"{len(table)} items, {len(missing)} not covered", err=as_json)
+    sys.exit(1 if missing else 0)
 
 
 @conformance_command.command("generate")
 @click.argument("folder", metavar="[DIR]", required=False, type=_PATH)
 @click.option("--check", is_flag=True, help="Write nothing; compare with what is there.")
 def generate_command(folder: Path | None, check: bool) -> None:
-    """Make the synthetic vectors and their suites again."""
+    """Make the synthetic vectors and their suites again, in DIR or the project's own folder.
+
+    With --check the exit status is 1 if a file differs.
+    """
+    differing: list[str] = []
     with exit_status():
-        raise UsageError("not there yet")
+        from numchic_conformance.library import default_folder
+        from numchic_conformance.synthetic.generate import check as compare
+        from numchic_conformance.synthetic.generate import generate
+
+        place = folder or default_folder()
+        if check:
+            differing = compare(place)
+        else:
+            generate(place)
+    for name in differing:
+        click.echo(f"differs: {name}")
+    sys.exit(1 if differing else 0)
 
 
 @conformance_command.command("export-fluster")

@@ -95,7 +95,10 @@ def _ratio(n: int, m: int) -> str:
 def _sample_marks(frame: FrameHeader, signal: Array) -> Iterator[str]:
     """Rounding (12.2) and 4:2:0 (12.3)."""
     maximum = np.float32((1 << frame.bitdepth) - 1)
-    rounded = np.rint(signal * maximum)
+    scaled = signal * maximum
+    rounded = np.rint(scaled)
+    if (np.floor(scaled) == scaled - np.float32(0.5)).any():
+        yield "samples.tie"
     full = rounded[:1] if frame.frame_data_type == "yuv420" else rounded
     for what, holds in (
         ("below", full < 0), ("above", full > maximum), ("inside", (full >= 0) & (full <= maximum)),

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which vectors exercise what: the table, as data and as ``coverage.md``.
-
-``python -m numchic_conformance.coverage.table FOLDER`` writes ``FOLDER/coverage.md``.
-"""
+"""Which vectors exercise what: the table, as data and as ``coverage.md``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from numchic.images import write_file
 from numchic_conformance.coverage.facts import stream_facts
 from numchic_conformance.coverage.items import Item, all_items
 from numchic_conformance.manifest import Vector, load_suite
@@ -25,8 +20,7 @@ _HEAD = """# Coverage
 
 What the vectors of the suites `stills`, `videos` and `malformed` exercise, computed from their
 bytes. For every item: how many vectors, and some of them. What cannot be covered, and why, is in
-`numchic_conformance/coverage/items/__init__.py`. Written by
-`python -m numchic_conformance.coverage.table conformance`.
+`numchic_conformance/coverage/items/__init__.py`. Written by `numchic conformance coverage --write`.
 """
 
 
@@ -59,17 +53,3 @@ def render(table: Table) -> str:
             shown = ", ".join(ids[:_SHOWN]) or "**none**"
             parts.append(f"| {item.text} | {len(ids)} | {shown} |\n")
     return "".join(parts)
-
-
-def main(arguments: list[str]) -> int:
-    """Write ``coverage.md`` and list what is not covered."""
-    folder = Path(arguments[0])
-    table = project_table(folder)
-    write_file(folder / "coverage.md", render(table).encode())
-    missing = uncovered(table)
-    sys.stdout.writelines(f"not covered: {item.section}: {item.key}\n" for item in missing)
-    return 1 if missing else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Write all synthetic vectors and their suites, or compare them with what is there.
 
-``python -m numchic_conformance.synthetic.generate FOLDER [--check]``. Everything follows from the
-recipes and comes out the same byte for byte, except that digests of float stages would follow a
-change of the decoder.
+Everything follows from the recipes and comes out the same byte for byte on every machine. Digests
+of float stages, and the errors of malformed streams, are those of our own decoder.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numchic
@@ -37,6 +35,13 @@ _DESCRIPTIONS = {
 SUITES = tuple(_DESCRIPTIONS)
 
 
+def made(suite: str) -> Sequence[Recipe | Case]:
+    """Everything that a suite is made of, in its order."""
+    if suite == "malformed":
+        return malformed_cases()
+    return still_recipes() if suite == "stills" else video_recipes()
+
+
 def generate(folder: Path) -> None:
     """Write ``vectors/SUITE/ID.cool`` and ``suites/SUITE.json``; remove vectors no longer made.
 
@@ -44,15 +49,21 @@ def generate(folder: Path) -> None:
     ----------
     folder : Path
         Such as ``conformance`` of this project.
+
+    Raises
+    ------
+    UsageError
+        A malformed stream is not refused as it should be.
     """
     for name in SUITES:
         target = folder / "vectors" / name
         target.mkdir(parents=True, exist_ok=True)
         (folder / "suites").mkdir(exist_ok=True)
         vectors = []
-        for vector, data in _vectors(name, target):
-            write_file(vector.path, data)
-            vectors.append(vector)
+        for thing in made(name):
+            data, path = thing.build(), target / f"{thing.id}.cool"
+            vectors.append(describe(thing, data, path))
+            write_file(path, data)
         for path in set(target.glob("*.cool")) - {vector.path for vector in vectors}:
             path.unlink()
         suite = Suite(name, _DESCRIPTIONS[name], tuple(vectors))
@@ -78,15 +89,19 @@ def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _vectors(suite: str, folder: Path) -> Iterator[tuple[Vector, bytes]]:
-    if suite == "malformed":
-        for case in malformed_cases():
-            data = case.build()
-            yield _malformed(case, data, folder / f"{case.id}.cool"), data
-        return
-    for recipe in still_recipes() if suite == "stills" else video_recipes():
-        data = recipe.build()
-        yield _valid(recipe, data, folder / f"{recipe.id}.cool"), data
+def describe(thing: Recipe | Case, data: bytes, path: Path) -> Vector:
+    """Return the entry of a stream in its suite.
+
+    Parameters
+    ----------
+    thing : Recipe or Case
+        What it is made of.
+    data : bytes
+        What was made.
+    path : Path
+        Where it lies.
+    """
+    return _malformed(thing, data, path) if isinstance(thing, Case) else _valid(thing, data, path)
 
 
 def _valid(recipe: Recipe, data: bytes, path: Path) -> Vector:
@@ -122,6 +137,8 @@ def _malformed(case: Case, data: bytes, path: Path) -> Vector:
         if case.same_picture:
             entry = _valid(case.good, good, path)
             digests, bounds = entry.digests, entry.bounds
+        if case.expect is Expect.EITHER:
+            digests = {name: digest for name, digest in digests.items() if name == "samples"}
     return Vector(
         id=case.id,
         path=path,
@@ -151,18 +168,3 @@ def _error_of(data: bytes) -> ExpectedError | None:
     except NumchicError as error:
         return ExpectedError(type(error).__name__, error.field or "")
     return None
-
-
-def main(arguments: list[str]) -> int:
-    """Run the command."""
-    folder = Path(arguments[0])
-    if "--check" not in arguments:
-        generate(folder)
-        return 0
-    differing = check(folder)
-    sys.stdout.writelines(f"{name}\n" for name in differing)
-    return 1 if differing else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

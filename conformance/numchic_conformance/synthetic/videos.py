@@ -31,8 +31,12 @@ _STRUCTURES = (
 )
 
 
-def video_recipes() -> Iterator[Recipe]:
+def video_recipes() -> list[Recipe]:
     """Return the recipes of all videos."""
+    return [*_structures(), *_frames(), *_parts(), *_long()]
+
+
+def _structures() -> Iterator[Recipe]:
     for n, intra, p, what in _STRUCTURES:
         name = f"structure-{n}-intra-{'-'.join(map(str, intra))}"
         name += "".join(f"-p-{'-'.join(map(str, p))}" for _ in range(bool(p)))
@@ -42,6 +46,9 @@ def video_recipes() -> Iterator[Recipe]:
         "Lists of intra and P positions that are not in order.",
         6, (3, 0), (5, 2),
     )  # fmt: skip
+
+
+def _frames() -> Iterator[Recipe]:
     for size in range(2, 15, 2):
         yield video(
             f"warp-{size}",
@@ -65,6 +72,9 @@ def video_recipes() -> Iterator[Recipe]:
             f"Global flow: the {name} values.",
             3, (0,), (2,), flows=(flow,),
         )  # fmt: skip
+
+
+def _parts() -> Iterator[Recipe]:
     yield video(
         "outputs-more-than-needed",
         "Residue and motion decoders with more output channels than are used.",
@@ -84,6 +94,9 @@ def video_recipes() -> Iterator[Recipe]:
         "A video of one pixel.",
         3, (0,), (2,), img_size=(1, 1),
     )  # fmt: skip
+
+
+def _long() -> Iterator[Recipe]:
     yield video(
         "frames-100",
         "A hundred frames.",

@@ -263,6 +263,7 @@ def _samples() -> Iterator[Item]:
             )  # fmt: skip
     yield from items(
         _SAMPLES,
+        ("samples.tie", "a product with the maximum half-way between two codes"),
         ("yuv420.smallest", "4:2:0 of 2 x 2"),
         ("chroma.tie", "a chroma mean half-way between two codes"),
         ("chroma.mean-of-values-outside", "a chroma mean inside 0..1 of values outside"),

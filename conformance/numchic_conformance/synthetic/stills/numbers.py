@@ -122,6 +122,12 @@ def _large() -> Iterator[Recipe]:
         edit=_large_synthesis_weights, nn_q_step=_Q_STEP._replace(synthesis_weight=0),
     )  # fmt: skip
     yield still(
+        "rounding-half-to-even",
+        "Three exact values whose products with 255 become ties in float32.",
+        "rounding", "flat",
+        edit=_ties, nn_q_step=_Q_STEP._replace(synthesis_bias=0),
+    )  # fmt: skip
+    yield still(
         "parameters-all-zero-but-biases",
         "All weights zero: one colour.",
         "flat",
@@ -158,6 +164,13 @@ def _large_upsampling(parameters: Parameters) -> None:
     synthesis.output_transform.bias[...] += 1000
     if synthesis.stabiliser is not None:
         synthesis.stabiliser.weight[:, 1:] = 0
+
+
+def _ties(parameters: Parameters) -> None:
+    """Let the signal be the float32 numbers next to 0.3, 0.7, 0.9: times 255 they are ties."""
+    _only_biases(parameters)
+    parameters.synthesis.trunk[-1].bias[:] = 0
+    parameters.synthesis.output_transform.bias[:] = [round(x * 2**24) for x in (0.3, 0.7, 0.9)]
 
 
 def _large_synthesis(parameters: Parameters) -> None:
