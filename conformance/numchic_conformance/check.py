@@ -116,6 +116,8 @@ def check_output(vector: Vector, output: Path, stages: Path) -> Result:
     """
 
     def check(data: bytes, _: _Meter) -> None:
+        if vector.expect is Expect.EITHER and not has_samples(vector):
+            return  # whatever it shows
         assert vector.picture is not None
         found_stages = {path.stem for path in stages.glob("*.npy")}
         for name, expected in expected_stages(vector, data) if found_stages else ():
