@@ -186,13 +186,13 @@ class _StreamReader:
                 same_size.header.img_size,
             )
         self.limits.check("pixels", header.img_size[0] * header.img_size[1])
-        self.work += estimate_work(header)
-        self.limits.check("macs", self.work)
         self.position += header.n_bytes_header
         nn_offset = self.position
         nn_payload = self._read_payload(parsed, "nn_n_bytes")
         latent_offset = self.position
         latent_payload = self._read_payload(parsed, "n_bytes_latent")
+        self.work += estimate_work(header)
+        self.limits.check("macs", self.work)
         return CoolChic(header, nn_payload, latent_payload, nn_offset, latent_offset)
 
     def _read_payload(self, parsed: Parsed[CoolChicHeader], size_field: str) -> bytes:

@@ -30,7 +30,7 @@ def describe_valid(path: Path, data: bytes, **facts: Any) -> Vector:
     Returns
     -------
     Vector
-        With the digests of all stages; of videos with more than 16 frames those of 16 frames, evenly
+        With the digests of all stages; of videos with more than 16 frames those of 16, evenly
         spread. The samples of videos are left out.
     """
     stream = read_stream(data)
