@@ -21,7 +21,7 @@ from numchic.images import write_file
 from numchic.picture import Picture
 from numchic_bitstream import Metadata
 from numchic_conformance import Level, Suite, Vector, save_suite
-from numchic_conformance.describe import describe_valid
+from numchic_conformance.synthetic.describe import describe_valid
 from numchic_trainer import TrainConfig, encode
 
 FOLDER = Path(__file__).parent

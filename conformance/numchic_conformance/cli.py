@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -224,6 +225,12 @@ def stages_command(stream: Path, folder: Path) -> None:
         write_stages(iter([("samples", samples_of(numchic.decode(data)))]), folder)
 
 
+def _require_development_install() -> None:
+    """Raise an error where the modules that make vectors have been left out."""
+    if importlib.util.find_spec("numchic_conformance.synthetic") is None:
+        raise UsageError("this needs a development install: pip install -e . in a checkout")
+
+
 @conformance_command.command("coverage")
 @click.argument("folder", metavar="[DIR]", required=False, type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Every item with all its vectors, as JSON.")
@@ -235,6 +242,7 @@ def coverage_command(folder: Path | None, as_json: bool, write: bool) -> None:
     something is not covered.
     """
     with exit_status():
+        _require_development_install()
         from numchic_conformance.coverage.table import project_table, render, uncovered
         from numchic_conformance.library import default_folder
 
@@ -265,6 +273,7 @@ def generate_command(folder: Path | None, check: bool) -> None:
     """
     differing: list[str] = []
     with exit_status():
+        _require_development_install()
         from numchic_conformance.library import default_folder
         from numchic_conformance.synthetic.generate import check as compare
         from numchic_conformance.synthetic.generate import generate

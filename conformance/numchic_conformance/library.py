@@ -22,7 +22,7 @@ def default_folder() -> Path:
         There is none: an installed package does not contain the vectors.
     """
     for folder in (_HERE.parent, Path("conformance")):
-        if (folder / "suites").is_dir():
+        if (folder / "suites").is_dir() and (folder / "vectors").is_dir():
             return folder
     raise UsageError(
         "the vectors are not part of an installed package: run this in a checkout of the project, "

@@ -15,9 +15,9 @@ from pathlib import Path
 import numchic
 from numchic.images import write_file
 from numchic_bitstream import Limits, NumchicError, UsageError, read_stream
-from numchic_conformance.describe import describe_valid, picture_format
 from numchic_conformance.manifest import Expect, ExpectedError, Suite, Vector, save_suite
 from numchic_conformance.stages import decode_stages
+from numchic_conformance.synthetic.describe import describe_valid, picture_format
 from numchic_conformance.synthetic.malformed import malformed_cases
 from numchic_conformance.synthetic.malformed.case import Case, base
 from numchic_conformance.synthetic.recipe import Recipe
