@@ -22,8 +22,9 @@ import builders
 from fuzz import decoders, minimise, run
 from fuzz.layout import split
 from fuzz.mutator import Mutator
+from fuzz.outcome import LIMITS, FindingError, require
 from fuzz.seeds import corpus, seeds
-from fuzz.targets import LIMITS, TARGETS, FindingError, require
+from fuzz.targets import TARGETS
 from numchic import api
 from numchic.context import max_batch
 from numchic.latents import _MIN_FLOAT_BATCH

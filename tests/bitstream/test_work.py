@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The estimate of work, which is what the limit on multiply-accumulates looks at."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import builders
+from numchic import memory
+from numchic_bitstream import (
+    CoolChicHeader,
+    LimitError,
+    Limits,
+    Stream,
+    SynthesisLayer,
+    VideoHeader,
+    complexity,
+    count_macs,
+    read_stream,
+    write_stream,
+)
+from numchic_bitstream.complexity import estimate_work
+from strategies import coolchic_headers
+
+BARE: dict[str, Any] = {
+    "output_feature_ifce": 0,
+    "hyperlatent_resolution": None,
+    "latent_resolution": (0, 0),
+    "linear_stabiliser_synth": 0,
+    "syn_layer": (SynthesisLayer(3, 1, "linear", "relu"),),
+}
+CHANNELS = (SynthesisLayer(127, 15, "linear", "relu"), SynthesisLayer(3, 15, "linear", "relu"))
+
+
+@given(header=coolchic_headers())
+def test_work_is_more_than_multiply_accumulates(header: CoolChicHeader) -> None:
+    assert estimate_work(header) > count_macs(header).total
+
+
+@given(header=coolchic_headers(), extra=st.tuples(st.integers(0, 99), st.integers(0, 99)))
+def test_work_grows_with_the_picture(header: CoolChicHeader, extra: tuple[int, int]) -> None:
+    height, width = header.img_size
+    larger = dataclasses.replace(header, img_size=(height + extra[0], width + extra[1]))
+    assert estimate_work(larger) >= estimate_work(header)
+
+
+# What decoding took in milliseconds where this was measured, and a unit of work is some 0.1 ns.
+# Multiply-accumulates alone would say a hundredth of it, or nothing.
+@pytest.mark.parametrize(
+    ("milliseconds", "changes"),
+    [
+        (160, {"img_size": (4000, 4000), "latent_resolution": (15, 15)}),
+        (30, {"img_size": (16383, 1)}),
+        (60, {"img_size": (16383, 9)}),
+        (5900, {"img_size": (16383, 1), "syn_layer": CHANNELS}),
+        (60, {"img_size": (1000, 1000), "flag_common_randomness": 1}),
+        (
+            20,
+            {
+                "img_size": (1, 1),
+                "latent_resolution": (0, 15),
+                "hyperlatent_resolution": (0, 15),
+                "output_feature_ifce": 31,
+                "ifce_resolution": (0, 15),
+            },
+        ),
+    ],
+)
+def test_work_counts_what_multiply_accumulates_do_not(
+    milliseconds: int, changes: dict[str, Any]
+) -> None:
+    header = builders.header(**(BARE | changes))
+    work = estimate_work(header)
+    assert milliseconds * 10**7 / 5 < work < milliseconds * 10**7 * 5
+    assert count_macs(header).total < work / 10
+
+
+def test_work_of_many_frames_is_noticed_early() -> None:
+    """A frame takes some bytes of a stream and some milliseconds of a decoder."""
+    still = read_stream(builders.stream())
+    frames = tuple(
+        dataclasses.replace(
+            still.frames[0], header=dataclasses.replace(still.frames[0].header, display_index=i)
+        )
+        for i in range(100)
+    )
+    data = write_stream(Stream(VideoHeader(intra_pos=tuple(range(100))), frames))
+    work = estimate_work(still.frames[0].residue.header)
+    titles: list[str] = []
+    with pytest.raises(LimitError) as caught:
+        read_stream(data, Limits(macs=10 * work), listener=lambda title, _: titles.append(title))
+    assert (caught.value.field, caught.value.found) == ("macs", 11 * work)
+    assert titles[-2:] == ["frame header 10", "cool-chic header (residue)"]
+
+
+def test_work_knows_the_bands() -> None:
+    assert complexity.BAND_ROWS == memory.BAND_ROWS
