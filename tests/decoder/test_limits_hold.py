@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import builders
 import numchic
+from children import compiled_only
 from extremes import UNLIMITED, quiet_stream, random_header
 from numchic import ifce, memory, synthesis, upsampling
 from numchic.memory import estimate_memory
@@ -27,7 +28,7 @@ from numchic_bitstream import (
     read_stream,
 )
 from numchic_bitstream.laplace import decay_table
-from strategies import COMPILED, coolchic_headers
+from strategies import coolchic_headers
 from vectors import Vector, still_vectors
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -160,7 +161,7 @@ EXTREMES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.skipif(not COMPILED, reason="too large for kernels in plain Python")
+@compiled_only
 @pytest.mark.parametrize("changes", EXTREMES.values(), ids=EXTREMES)
 def test_memory_of_extreme_headers(changes: dict[str, Any]) -> None:
     for frame in (FrameHeader(), YUV420):
@@ -171,9 +172,9 @@ def test_memory_of_extreme_headers(changes: dict[str, Any]) -> None:
             check_memory(data, threads)
 
 
-@pytest.mark.skipif(not COMPILED, reason="too large for kernels in plain Python")
+@compiled_only
 def test_memory_of_random_extremes() -> None:
-    for seed in range(40):
+    for seed in range(25):
         check_memory(quiet_stream(random_header(seed, 300_000, 10**8)), 1 + seed % 3)
 
 
@@ -183,7 +184,7 @@ def test_memory_of_random_headers(header: CoolChicHeader, threads: int) -> None:
     check_memory(quiet_stream(header), threads)
 
 
-@pytest.mark.skipif(not COMPILED, reason="too large for kernels in plain Python")
+@compiled_only
 @pytest.mark.parametrize("vector", still_vectors())
 def test_memory_of_the_vectors(vector: Vector) -> None:
     if vector.expect == "decode":
@@ -191,7 +192,7 @@ def test_memory_of_the_vectors(vector: Vector) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.cool")), ids=lambda path: path.stem)
-@pytest.mark.skipif(not COMPILED, reason="too large for kernels in plain Python")
+@compiled_only
 def test_memory_of_the_examples(path: Path) -> None:
     """They have trailers, which are checked as well."""
     check_memory(path.read_bytes())

@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from numchic.frame import to_samples
+from numchic.memory import estimate_memory
 from numchic.picture import Picture
 from numchic_bitstream import (
     CoolChic,
     Frame,
+    Limits,
     Stream,
     UnsupportedError,
     read_parameters,
@@ -51,12 +53,14 @@ def decode_stages(data: bytes) -> Iterator[tuple[str, NDArray[Any]]]:
     ------
     UnsupportedError
         A video, or parameters that float32 cannot hold.
-    StreamError
-        The stream is malformed.
+    StreamError, LimitError
+        The stream is malformed, or larger than the default limits.
     """
-    stream = read_stream(data)
+    limits = Limits()
+    stream = read_stream(data, limits)
     if len(stream.frames) > 1:
         raise UnsupportedError("no torch modules for videos", "n_frames", 0, len(stream.frames), 1)
+    limits.check("memory_bytes", estimate_memory(stream))
     (frame,) = stream.frames
     part, header = frame.residue, frame.residue.header
     _require_small_parameters(part)
