@@ -27,7 +27,7 @@ CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
         {"NUMBA_DISABLE_JIT": "1"},
     ),
     # Compiled kernels with every index checked.
-    "bounds": ([[*PYTEST, *KERNELS]], {"NUMBA_BOUNDSCHECK": "1"}),
+    "bounds": ([[*PYTEST, *KERNELS, "tests/fuzz"]], {"NUMBA_BOUNDSCHECK": "1"}),
     "tests": ([PYTEST], {}),
 }
 

@@ -8,6 +8,7 @@ that the synthesis sends its output transform and stabiliser before the trunk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -137,7 +138,7 @@ def _bias_size(module: str, weight_shape: Shape) -> int:
 def n_parameters(header: CoolChicHeader) -> dict[str, int]:
     """Number of parameters of every module, weights and biases together."""
     return {
-        module: sum(int(np.prod(shape)) + _bias_size(module, shape) for shape in shapes)
+        module: sum(math.prod(shape) + _bias_size(module, shape) for shape in shapes)
         for module, shapes in weight_shapes(header).items()
     }
 
@@ -173,7 +174,7 @@ def read_parameters(header: CoolChicHeader, payload: bytes, offset: int = 0) -> 
         for kind in ("weight", "bias"):
             order = getattr(header.nn_expgol_cnt, f"{module}_{kind}")
             sizes = [s if kind == "weight" else (_bias_size(module, s),) for s in shapes]
-            n_values = sum(int(np.prod(size)) for size in sizes)
+            n_values = sum(math.prod(size) for size in sizes)
             values, position = expgolomb.decode(
                 bits, position, n_values, order, f"nn_payload.{module}_{kind}", offset
             )
@@ -185,7 +186,7 @@ def read_parameters(header: CoolChicHeader, payload: bytes, offset: int = 0) -> 
 
 
 def _split(values: I64, shapes: list[Shape]) -> list[I64]:
-    bounds = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    bounds = np.cumsum([math.prod(shape) for shape in shapes])
     parts = np.split(values, bounds[:-1]) if shapes else []
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, the work done and the total work of that stage.
 
-Stages are "latents", counted in samples, and "rendering", counted in rows; they overlap. An
-exception that the callback raises stops the work and reaches the caller.
+Stages are "latents", counted in samples, and "rendering", counted in rows; they overlap. While
+something takes long the same numbers are reported again. An exception that the callback raises
+stops the work and reaches the caller.
 """

@@ -35,6 +35,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numchic
+
+# The helpers of the tests lie one folder up; pytest knows that by itself.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from vectors import Vector, still_vectors
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

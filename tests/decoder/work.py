@@ -11,15 +11,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 import numchic
-from extremes import UNLIMITED, quiet_stream, random_header
 from numchic_bitstream import count_macs, read_stream
 from numchic_bitstream.complexity import estimate_work
 from numchic_bitstream.headers import CoolChicHeader
+
+# The helpers of the tests lie one folder up; pytest knows that by itself.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from extremes import UNLIMITED, quiet_stream, random_header
 
 LONG = 1.0  # seconds after which once is enough
 
