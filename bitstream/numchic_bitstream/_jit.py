@@ -105,13 +105,17 @@ class _Cache(NullCache):
         digest, content = data[:_DIGEST_SIZE], data[_DIGEST_SIZE:]
         if hashlib.sha256(content).digest() != digest:
             return None
-        return _CompileResult._rebuild(target_context, *pickle.loads(content))
+        try:
+            return _CompileResult._rebuild(target_context, *pickle.loads(content))
+        except Exception:  # a Numba that is different inside: compile
+            return None
 
     def save_overload(self, sig: object, data: Any) -> None:
         """Save the machine code for a signature, if that is possible."""
-        path = self._path(sig, data.codegen)
-        content: bytes = _serialise(data._reduce())
-        with contextlib.suppress(OSError):  # no folder, no room, no right to write
+        # No folder, no room, no right to write; or a Numba that is different inside.
+        with contextlib.suppress(Exception):
+            content: bytes = _serialise(data._reduce())
+            path = self._path(sig, data.codegen)
             _replace(path, hashlib.sha256(content).digest() + content)
 
 
