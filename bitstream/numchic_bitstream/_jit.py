@@ -140,9 +140,12 @@ def _cache_folder(package: Path) -> Path | None:
     # The switch for bound checks is not part of Numba's own description of the target.
     boundscheck = os.environ.get("NUMBA_BOUNDSCHECK", "")
     digest = hashlib.sha256(f"{numba.__version__} {boundscheck}".encode())
-    for source in sorted({*here.rglob("*.py"), *package.rglob("*.py")}):
-        digest.update(f"{source.parent.name}/{source.name} {source.stat().st_size} ".encode())
-        digest.update(source.read_bytes())
+    try:
+        for source in sorted({*here.rglob("*.py"), *package.rglob("*.py")}):
+            digest.update(f"{source.parent.name}/{source.name} {source.stat().st_size} ".encode())
+            digest.update(source.read_bytes())
+    except OSError:  # such as a link to nowhere
+        return None
     return _user_cache() / digest.hexdigest()[:16]
 
 

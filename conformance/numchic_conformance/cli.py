@@ -7,13 +7,14 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
-from numchic.cli import exit_status
+from numchic.cli import exit_status, is_terminal
 from numchic.images import write_file
 from numchic_bitstream import UsageError
 from numchic_conformance.manifest import Level, Suite, Vector, select
@@ -122,24 +123,26 @@ def _run(
     verbose: bool,
 ) -> bool:
     from numchic_conformance.command import CommandDecoder
+    from numchic_conformance.outcome import Result
     from numchic_conformance.report import EXTENSIONS, Report, describe, write_report
     from numchic_conformance.runner import run_vectors
 
     for path in reports:
-        if path.suffix not in EXTENSIONS:
+        if path.suffix.lower() not in EXTENSIONS:
             allowed = ", ".join(EXTENSIONS)
             raise UsageError("unknown kind of report", "report", None, path.name, allowed)
     vectors = _chosen(places, level, patterns)
-    command = CommandDecoder(decoder, timeout, unsupported_status) if decoder else None
-    running = run_vectors(
+    command: CommandDecoder | None = None
+    if decoder is not None:
+        command = CommandDecoder(decoder, timeout, unsupported_status)
+    running: Iterable[Result] = run_vectors(
         vectors, command=command, side=side, timeout=timeout, jobs=jobs or os.cpu_count() or 1
     )
-    results = []
-    with click.progressbar(
-        running, length=len(vectors), file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        for result in bar:
-            results.append(result)
+    with ExitStack() as stack:
+        if is_terminal():
+            bar = click.progressbar(running, length=len(vectors), file=sys.stderr)
+            running = stack.enter_context(bar)
+        results = list(running)
     for result in results:
         if verbose or result.outcome not in {"pass", "not supported"}:
             description = describe(result)
@@ -213,16 +216,19 @@ def stages_command(stream: Path, folder: Path) -> None:
     """Write every stage of decoding IN as an array into DIR: NAME.npy.
 
     parameters.M_K (int64), latents.K (int8; 0 is the finest), dense and synthesis (float32),
-    samples (uint8 or uint16).
+    samples (uint8 or uint16; of stills).
     """
     with exit_status():
         import numchic
+        from numchic_bitstream import read_stream
         from numchic_conformance.stages import decode_stages, samples_of, write_stages
 
         data = stream.read_bytes()
         folder.mkdir(parents=True, exist_ok=True)
         write_stages(decode_stages(data), folder)
-        write_stages(iter([("samples", samples_of(numchic.decode(data)))]), folder)
+        if read_stream(data).header.n_frames == 1:
+            picture = numchic.decode(data, check_integrity=False)
+            write_stages(iter([("samples", samples_of(picture))]), folder)
 
 
 def _require_development_install() -> None:

@@ -7,12 +7,13 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from numchic_bitstream import UsageError
 from numchic_conformance.check import check_output
@@ -20,7 +21,14 @@ from numchic_conformance.manifest import Expect, Vector
 from numchic_conformance.outcome import Outcome, Result
 from numchic_conformance.samples import output_extension
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource: Any = None  # type: ignore[no-redef]
+
 _FIRST_SIGNAL_STATUS = 128  # a shell's way to tell that a program was killed by a signal
+_MAX_TIMEOUT = 1e6
+_LOG_TAIL = 1 << 16  # bytes of what the decoder printed that are looked at
 _MESSAGE = 200  # characters of what the decoder printed
 
 
@@ -44,14 +52,32 @@ class CommandDecoder:
     command: str
     timeout: float = 60.0
     unsupported_status: int = 3
+    _running: set[subprocess.Popen[bytes]] = field(
+        default_factory=set, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("{input}", "{output}"):
             if name not in self.command:
                 raise UsageError("the command does not say where to put it", "decoder", None, name)
+        try:
+            shlex.split(self.command)
+        except ValueError as error:
+            reason = f"not a command line: {error}"
+            raise UsageError(reason, "decoder", None, self.command) from error
+        check_timeout(self.timeout)
+
+    def stop(self) -> None:
+        """Kill whatever runs at the moment."""
+        for process in list(self._running):
+            _kill(process)
 
     def __call__(self, vector: Vector) -> Result:
         """Run the command on a vector."""
+        try:
+            vector.read()
+        except (OSError, UsageError) as error:
+            return Result(vector.id, Outcome.NOT_RUN, str(error))
         with tempfile.TemporaryDirectory(prefix="numchic-conformance-") as name:
             folder = Path(name)
             output = folder / f"output{output_extension(vector.picture)}"
@@ -61,12 +87,38 @@ class CommandDecoder:
             words = [_fill(word, places) for word in shlex.split(self.command)]
             with (folder / "log").open("w+b") as log:
                 start = time.perf_counter()
-                status, memory = _run(words, log, self.timeout)
+                status, memory = self._run(words, log)
                 seconds = time.perf_counter() - start
-                log.seek(0)
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL))
                 message = _last_line(log.read().decode(errors="replace"))
             result = self._judge(vector, status, message, output, stages)
             return replace(result, seconds=seconds, memory_bytes=memory)
+
+    def _run(self, words: list[str], log: IO[bytes]) -> tuple[int | None, int | None]:
+        """Run a program; exit status (None when it took too long) and peak memory in bytes."""
+        try:
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        except OSError as error:
+            reason = f"cannot start the decoder: {error}"
+            raise UsageError(reason, "decoder", None, words[0]) from error
+        self._running.add(process)
+        timed_out = threading.Event()
+
+        def stop() -> None:
+            timed_out.set()
+            _kill(process)
+
+        timer = threading.Timer(self.timeout, stop)
+        timer.start()
+        try:
+            memory = _wait(process)
+        finally:
+            timer.cancel()
+            self._running.discard(process)
+            _kill(process)  # what it has left behind
+        return None if timed_out.is_set() else process.returncode, memory
 
     def _judge(
         self, vector: Vector, status: int | None, message: str, output: Path, stages: Path
@@ -100,33 +152,25 @@ def _last_line(text: str) -> str:
     return lines[-1][:_MESSAGE] if lines else ""
 
 
-def _run(words: list[str], log: IO[bytes], timeout: float) -> tuple[int | None, int | None]:
-    """Run a program; exit status (None when it took too long) and peak memory in bytes."""
-    try:
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    except OSError as error:
-        raise UsageError(f"cannot start the decoder: {error}", "decoder", None, words[0]) from error
-    timed_out = threading.Event()
+def _wait(process: subprocess.Popen[bytes]) -> int | None:
+    """Wait for the end of a process; its peak memory in bytes, if that is known.
 
-    def stop() -> None:
-        timed_out.set()
-        _kill(process)
+    A process starts with the memory of its parent, so that less than that is not seen.
+    """
+    if not hasattr(os, "wait4"):
+        process.wait()
+        return None
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if usage.ru_maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        return None
+    return int(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
-    timer = threading.Timer(timeout, stop)
-    timer.start()
-    memory = None
-    try:
-        if hasattr(os, "wait4"):
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            memory = usage.ru_maxrss * (1 if os.uname().sysname == "Darwin" else 1024)
-        else:
-            process.wait()
-    finally:
-        timer.cancel()
-    return None if timed_out.is_set() else process.returncode, memory
+
+def check_timeout(seconds: float) -> None:
+    """Raise :class:`UsageError` unless a number of seconds is one to wait for."""
+    if not 0 < seconds <= _MAX_TIMEOUT:
+        raise UsageError("not a time", "timeout", None, seconds, f"> 0, <= {_MAX_TIMEOUT:g}")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -62,12 +62,14 @@ def compare_stage(stage: str, expected: Array, found: Array) -> Divergence | Non
     if expected.shape != found.shape:
         return Divergence(stage, "", f"shape {expected.shape}", f"shape {found.shape}")
     kind = base_name(stage)
-    difference = np.abs(found.astype(np.float64) - expected)
+    with np.errstate(invalid="ignore"):  # infinities
+        difference = np.abs(found.astype(np.float64) - expected)
     if kind in FLOAT_STAGES:
-        scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
-        different = ~(difference <= FLOAT_TOLERANCE * scale)  # also true for NaN
+        scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
+        # Also for NaN, but not for equal infinities.
+        different = ~((difference <= FLOAT_TOLERANCE * scale) | (found == expected))
     else:
-        different = difference != 0
+        different = found != expected
     if not different.any():
         return None
     index: tuple[int, ...]
@@ -83,7 +85,7 @@ def compare_stage(stage: str, expected: Array, found: Array) -> Divergence | Non
         _show(expected[index]),
         _show(found[index]),
         f"{np.count_nonzero(different)} of {different.size} differ, at most by "
-        f"{_show(np.nanmax(difference))}",
+        f"{_show(np.nan_to_num(difference).max())}",
     )
 
 

@@ -101,7 +101,8 @@ def expected_samples(vector: Vector, data: bytes) -> Array:
     if not vector.exact:
         raise NotComparableError("the digest of the samples differs, and the samples are not known")
     try:
-        samples = samples_of(numchic.decode(data))
+        # Others do not look at the trailer either.
+        samples = samples_of(numchic.decode(data, check_integrity=False))
     except NumchicError as error:
         raise NotComparableError(f"our own decoder refuses this: {error}") from error
     _require_trusted(vector, "samples", samples)
@@ -116,9 +117,12 @@ def expected_stages(vector: Vector, data: bytes) -> Stages:
     NotComparableError
         Our decoder does not give what the suite says.
     """
-    for name, array in decode_stages(data):
-        _require_trusted(vector, name, array)
-        yield name, array
+    try:
+        for name, array in decode_stages(data):
+            _require_trusted(vector, name, array)
+            yield name, array
+    except NumchicError as error:
+        raise NotComparableError(f"our own decoder refuses this: {error}") from error
 
 
 def _require_trusted(vector: Vector, name: str, array: Array) -> None:

@@ -194,7 +194,7 @@ def load_suite(path: Path) -> Suite:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"not a JSON file: {error}", str(path)) from error
     try:
         if document["format"] != FORMAT:
@@ -213,6 +213,7 @@ def load_suite(path: Path) -> Suite:
 
 def _vector(entry: Mapping[str, Any], folder: Path) -> Vector:
     values = dict(entry)
+    _require_texts(values)
     picture, bounds, error = (values.pop(name, None) for name in ("picture", "bounds", "error"))
     return Vector(
         path=Path(os.path.normpath(folder / values.pop("file"))),
@@ -224,6 +225,22 @@ def _vector(entry: Mapping[str, Any], folder: Path) -> Vector:
         error=_build(ExpectedError, error),
         **values,
     )
+
+
+_TEXTS = ("id", "file", "sha256", "description", "generation", "source", "licence")
+
+
+def _require_texts(values: Mapping[str, Any]) -> None:
+    """Raise TypeError unless everything that should be a text is one."""
+    digests, features = values.get("digests", {}), values["features"]
+    if not isinstance(digests, dict) or not isinstance(features, list):
+        raise TypeError("digests or features are of a wrong kind")
+    texts = [values.get(name, "") for name in _TEXTS]
+    for text in (*texts, *features, *digests, *digests.values()):
+        if not isinstance(text, str) or "\0" in text:
+            raise TypeError(f"not a text: {text!r}")
+    if {"plane_sums", "expected"} & values.keys():
+        raise TypeError("plane_sums and expected are for foreign suites")
 
 
 def _build(kind: type[T], values: Mapping[str, Any] | None) -> T | None:

@@ -50,7 +50,7 @@ class Result:
         Wall time.
     memory_bytes : int or None
         Peak: of the Python allocator for a decoder in this process, of the resident memory for a
-        command; None where the system does not tell.
+        command; None where the system does not tell, or where it is less than the runner's own.
     """
 
     id: str

@@ -61,6 +61,11 @@ def run_vectors(
     try:
         yield from pool.map(run, vectors)
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        if command is not None:
+            command.stop()
+        for worker in workers:
+            worker.stop()
+        pool.shutdown()
         for worker in workers:
             worker.close()

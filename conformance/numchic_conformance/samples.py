@@ -14,7 +14,8 @@ from PIL import Image
 from numchic_bitstream import UsageError
 from numchic_conformance.manifest import PictureFormat
 
-_PPM = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+(\d+)\s")
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+_PPM = re.compile(_GAP.join((rb"P6", rb"(\d+)", rb"(\d+)", rb"(\d+)")) + rb"\s")
 
 
 def output_extension(picture: PictureFormat | None) -> str:

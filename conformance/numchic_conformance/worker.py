@@ -16,6 +16,7 @@ from typing import cast
 
 from numchic_bitstream import UsageError
 from numchic_conformance.check import StageDecoder, check_ours, check_stages
+from numchic_conformance.command import check_timeout
 from numchic_conformance.manifest import Vector
 from numchic_conformance.outcome import Outcome, Result
 
@@ -46,6 +47,7 @@ class Worker:
     """
 
     def __init__(self, side: str, timeout: float) -> None:
+        check_timeout(timeout)
         self.side = side
         self.timeout = timeout
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -72,8 +74,9 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self.side), daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=(theirs, self.side), daemon=True)
+        process.start()
+        self._process = process
         theirs.close()
         try:
             ready = self._connection.poll(_STARTING) and self._connection.recv()
@@ -83,8 +86,14 @@ class Worker:
             self.close()
             raise UsageError(f"the side does not start: {ready}", "side", None, self.side)
 
+    def stop(self) -> None:
+        """Kill the process, whatever it does; another thread may wait for its answer."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def close(self) -> None:
-        """End the process."""
+        """End the process and forget it."""
         if self._process is not None:
             self._process.kill()
             self._process.join()

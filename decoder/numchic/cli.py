@@ -196,14 +196,15 @@ def decode_command(
             sys.stdout.buffer.flush()
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Whether there is somebody to draw progress for."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager
 def _progress_bar() -> Iterator[Progress | None]:
     """Give a callback that draws a bar on a terminal once the work takes long."""
-    if not _is_terminal():
+    if not is_terminal():
         yield None
         return
     start = time.monotonic()

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numchic.latents import I8, LatentDecoder
-from numchic.memory import BAND_ROWS
 from numchic.noise import CommonRandomness
 from numchic.progress import Progress
 from numchic.resize import resize_rows
 from numchic.synthesis import Synthesiser
 from numchic.upsampling import Upsampler
+from numchic_bitstream.complexity import BAND_ROWS
 from numchic_bitstream.grids import dense_size, n_latents
 from numchic_bitstream.parameters import read_parameters
 from numchic_bitstream.stream import CoolChic

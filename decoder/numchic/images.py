@@ -115,10 +115,10 @@ def write_file(path: Path, data: bytes) -> None:
 
     Links are followed; what is not a regular file (a pipe, a device) is written directly.
     """
-    path = path.resolve()
     if path.exists() and not path.is_file():
-        path.write_bytes(data)
+        path.write_bytes(data)  # not resolved: pipes have no other name than that of the link
         return
+    path = path.resolve()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".numchic-")
     temporary = Path(name)
     try:

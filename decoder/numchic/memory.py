@@ -9,6 +9,7 @@ the source as the caller holds it.
 
 from __future__ import annotations
 
+from numchic_bitstream.complexity import BAND_ROWS
 from numchic_bitstream.grids import (
     arm_width,
     dense_size,
@@ -20,9 +21,6 @@ from numchic_bitstream.grids import (
 from numchic_bitstream.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.parameters import n_parameters
 from numchic_bitstream.stream import Stream
-
-BAND_ROWS = 64
-"""Rows that the stages after the latents work on at a time."""
 
 _FIXED = 15_000_000
 """Tables of the entropy model while they are made, seeds of the noise, small objects."""

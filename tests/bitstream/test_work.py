@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
-from numchic import memory
 from numchic_bitstream import (
     CoolChicHeader,
     LimitError,
@@ -19,7 +18,6 @@ from numchic_bitstream import (
     Stream,
     SynthesisLayer,
     VideoHeader,
-    complexity,
     count_macs,
     read_stream,
     write_stream,
@@ -99,7 +97,3 @@ def test_work_of_many_frames_is_noticed_early() -> None:
         read_stream(data, Limits(macs=10 * work), listener=lambda title, _: titles.append(title))
     assert (caught.value.field, caught.value.found) == ("macs", 11 * work)
     assert titles[-2:] == ["frame header 10", "cool-chic header (residue)"]
-
-
-def test_work_knows_the_bands() -> None:
-    assert complexity.BAND_ROWS == memory.BAND_ROWS

@@ -55,6 +55,10 @@ def test_run_of_a_bad_decoder(suite: Path, tmp_path: Path) -> None:
     assert ET.parse(report).getroot().get("failures") == "4"
 
 
+def test_an_empty_decoder_is_not_ours(suite: Path) -> None:
+    assert call("run", suite, "--decoder", "").exit_code == 2
+
+
 def test_run_nothing(suite: Path) -> None:
     result = call("run", suite, "--filter", "nothing")
     assert result.exit_code == 2

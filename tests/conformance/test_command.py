@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -105,15 +108,67 @@ def test_the_first_wrong_stage_is_named(
     assert result.divergence.stage == "latents.1"  # decoded before latents.0
 
 
+def test_a_stage_with_an_unknown_name_proves_nothing(
+    vectors: dict[str, Vector], tmp_path: Path
+) -> None:
+    body = "output.write_text('x')\n(stages / 'latents0.npy').write_text('x')"
+    result = CommandDecoder(script(tmp_path, body))(vectors["video"])
+    assert result.outcome is Outcome.NOT_RUN
+
+
+def test_a_missing_file_is_not_run(vectors: dict[str, Vector], tmp_path: Path) -> None:
+    vector = dataclasses.replace(vectors["cut"], path=tmp_path / "none.cool")
+    result = CommandDecoder(script(tmp_path, "sys.exit(1)"))(vector)
+    assert result.outcome is Outcome.NOT_RUN
+
+
+def test_what_a_decoder_leaves_behind_is_ended(vectors: dict[str, Vector], tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    body = (
+        "import subprocess\n"
+        f"child = subprocess.Popen(['sleep', '60'])\n"
+        f"Path({str(note)!r}).write_text(str(child.pid))\nsys.exit(1)"
+    )
+    CommandDecoder(script(tmp_path, body))(vectors["cut"])
+    status = Path(f"/proc/{note.read_text()}/status")
+    assert not status.exists() or "State:\tZ" in status.read_text()
+
+
+def test_a_run_can_be_stopped(vectors: dict[str, Vector], tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    body = f"Path({str(started)!r}).touch()\ntime.sleep(60)"
+    decoder = CommandDecoder(script(tmp_path, body))
+
+    def stop() -> None:
+        while not started.exists():
+            time.sleep(0.01)
+        decoder.stop()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert decoder(vectors["good"]).outcome is Outcome.CRASH
+    thread.join()
+
+
 def test_videos_need_stages(vectors: dict[str, Vector], tmp_path: Path) -> None:
     """As long as the suite does not tell the samples of a video."""
     decoder = CommandDecoder(script(tmp_path, "output.write_text('x')"))
     assert decoder(vectors["video"]).outcome is Outcome.NOT_RUN
 
 
-def test_a_command_without_places() -> None:
-    with pytest.raises(UsageError, match="where to put it"):
-        CommandDecoder("decode {input}")
+@pytest.mark.parametrize(
+    ("command", "timeout", "message"),
+    [
+        ("decode {input}", 1.0, "where to put it"),
+        ("", 1.0, "where to put it"),
+        ("decode '{input} {output}", 1.0, "not a command line"),
+        ("decode {input} {output}", float("nan"), "not a time"),
+        ("decode {input} {output}", 1e10, "not a time"),
+    ],
+)
+def test_impossible_commands(command: str, timeout: float, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        CommandDecoder(command, timeout)
 
 
 def test_a_command_that_is_not_there(vectors: dict[str, Vector]) -> None:
@@ -127,6 +182,12 @@ def test_a_changed_file_is_not_run(vectors: dict[str, Vector], tmp_path: Path) -
     vector = Vector(id="x", path=path, sha256="00", expect=Expect.DECODE, picture=PICTURE)
     result = CommandDecoder(script(tmp_path, "output.write_text('x')"))(vector)
     assert result.outcome is Outcome.NOT_RUN
+
+
+def test_ppm_files_may_have_comments(tmp_path: Path) -> None:
+    path = tmp_path / "a.ppm"
+    path.write_bytes(b"P6\n# by hand\n6 5\n# and this\n255\n" + bytes(90))
+    assert read_samples(path, PICTURE).size == 90
 
 
 def test_read_samples_of_yuv(tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def test_float_stages_have_a_tolerance(wrong: float) -> None:
     assert divergence.position == "channel 1, row 2, column 3"
 
 
+def test_equal_infinities_are_equal() -> None:
+    array = np.array([[[np.inf, -np.inf, 1.0]]], np.float32)
+    assert compare_stage("dense", array, array.copy()) is None
+    assert compare_stage("dense", array, -array) is not None
+    assert compare_stage("dense", array, array * np.float32(np.nan)) is not None
+
+
 def test_large_parameters_are_compared_exactly() -> None:
     expected = np.array([0, 1 << 40], np.int64)
     divergence = compare_stage("parameters.arm_bias", expected, expected + [0, 1])

@@ -16,7 +16,6 @@ from numchic_conformance import (
     ExpectedError,
     Level,
     PictureFormat,
-    PlaneSum,
     Suite,
     Vector,
     load_suite,
@@ -42,7 +41,6 @@ def suite(folder: Path) -> Suite:
         bounds=Bounds(1, 4, "floats"),
         error=ExpectedError("CorruptError", "img_size"),
         canonical=False,
-        plane_sums=(PlaneSum("00", 5),),
     )
     return Suite("tiny", "Two vectors", (full, Vector(id="two", path=folder / "two.cool")))
 
@@ -74,6 +72,43 @@ def test_not_a_suite(tmp_path: Path, document: Any) -> None:
     path = tmp_path / "suite.json"
     path.write_text(json.dumps(document))
     with pytest.raises(UsageError):
+        load_suite(path)
+
+
+GOOD_ENTRY = {
+    "id": "a",
+    "file": "a.cool",
+    "sha256": "",
+    "level": "core",
+    "description": "",
+    "features": [],
+    "source": "",
+    "licence": "",
+    "expect": "decode",
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": 5},
+        {"file": "a\0b"},
+        {"features": [1]},
+        {"features": None},
+        {"digests": None},
+        {"digests": {"samples": 5}},
+        {"plane_sums": []},
+        {"level": "high"},
+        {"unknown": 1},
+    ],
+)
+def test_entries_of_wrong_kinds(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "suite.json"
+    head = {"format": "numchic-conformance-1", "name": "x", "description": ""}
+    path.write_text(json.dumps(head | {"vectors": [GOOD_ENTRY]}))
+    assert len(load_suite(path).vectors) == 1
+    path.write_text(json.dumps(head | {"vectors": [GOOD_ENTRY | change]}))
+    with pytest.raises(UsageError, match="not a suite"):
         load_suite(path)
 
 

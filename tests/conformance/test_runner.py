@@ -7,6 +7,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import conformance_tools
@@ -14,7 +15,7 @@ from conformance_tools import tiny_suite
 from numchic import UsageError
 from numchic_conformance import Expect, ExpectedError, Outcome, Suite, Vector, run_vectors
 from numchic_conformance.check import check_ours, check_stages
-from numchic_conformance.stages import decode_stages
+from numchic_conformance.stages import Stages, decode_stages
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,22 @@ def test_wrong_errors(suite: Suite) -> None:
 def test_decoding_what_must_be_refused_fails(suite: Suite) -> None:
     good = dataclasses.replace(suite.vectors[0], expect=Expect.REFUSE)
     assert check_ours(good).outcome is Outcome.FAIL
+
+
+def only_samples(_: bytes) -> Stages:
+    yield "samples", np.zeros(3, np.uint8)
+
+
+def test_a_side_that_decodes_everything_fails(suite: Suite) -> None:
+    (cut,) = (v for v in suite.vectors if v.id == "cut")
+    result = check_stages(cut, only_samples)
+    assert result.outcome is Outcome.FAIL
+
+
+def test_a_side_that_leaves_stages_out_fails(suite: Suite) -> None:
+    result = check_stages(suite.vectors[0], only_samples)
+    assert result.divergence is not None
+    assert result.divergence.found == "nothing"
 
 
 def test_writing_is_compared(suite: Suite, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import pytest
 
 import builders
 import numchic
-from numchic.memory import BAND_ROWS
 from numchic.upsampling import Upsampler
 from numchic_bitstream import (
     Frame,
@@ -25,6 +24,7 @@ from numchic_bitstream import (
     VideoHeader,
     write_stream,
 )
+from numchic_bitstream.complexity import BAND_ROWS
 
 STREAM = builders.stream()
 

@@ -113,7 +113,7 @@ def test_warmup() -> None:
 
 def test_progress_bar(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numchic.cli._PATIENCE", -1.0)
-    monkeypatch.setattr("numchic.cli._is_terminal", lambda: True)
+    monkeypatch.setattr("numchic.cli.is_terminal", lambda: True)
     result = run("decode", source, tmp_path / "out.png")
     assert result.exit_code == 0
     assert result.stdout == ""

@@ -120,3 +120,11 @@ def test_a_new_file_has_ordinary_rights(tmp_path: Path) -> None:
     write_file(tmp_path / "out", b"")
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert len(modes) == 1
+
+
+def test_the_other_end_of_a_pipe_has_no_name_of_its_own() -> None:
+    reading, writing = os.pipe()
+    write_file(Path(f"/proc/self/fd/{writing}"), b"abc")
+    os.close(writing)
+    assert os.read(reading, 10) == b"abc"
+    os.close(reading)

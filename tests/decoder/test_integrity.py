@@ -23,9 +23,9 @@ from builders import with_trailer
 from flips import damaged
 from numchic.cli import main
 from numchic.images import encode_image
-from numchic.memory import BAND_ROWS
 from numchic.pillow_image import FORMAT
 from numchic_bitstream import FrameHeader, Metadata, append_trailer, dump, read_stream
+from numchic_bitstream.complexity import BAND_ROWS
 from numchic_bitstream.trailer import TAIL
 
 PLAIN = builders.stream()
