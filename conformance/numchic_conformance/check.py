@@ -109,7 +109,7 @@ def check_stages(vector: Vector, decoder: StageDecoder) -> Result:
 
 
 def check_output(vector: Vector, output: Path, stages: Path) -> Result:
-    """Judge the files that a command has written for a vector that can be decoded.
+    """Judge the files that a command has written when it said that it has decoded a vector.
 
     Parameters
     ----------
@@ -121,6 +121,8 @@ def check_output(vector: Vector, output: Path, stages: Path) -> Result:
     """
 
     def check(data: bytes, _: _Meter) -> None:
+        if vector.expect is Expect.REFUSE:
+            return  # which is judged below
         if vector.expect is Expect.EITHER and not has_samples(vector):
             return  # whatever it shows
         assert vector.picture is not None
