@@ -106,6 +106,20 @@ class Vector:
         return [luma.reshape(shape), first.reshape(chroma), second.reshape(chroma)]
 
 
+@dataclass(frozen=True)
+class Recording:
+    """Recorded inputs and results of a computation: a file of arrays and its entry of the index."""
+
+    name: str
+    path: Path
+    entry: Mapping[str, Any] = field(repr=False, compare=False)
+
+    def arrays(self) -> dict[str, NDArray[np.floating]]:
+        """Return all arrays by name."""
+        with np.load(self.path, allow_pickle=False) as file:
+            return dict(file)
+
+
 def shared_folder() -> Path | None:
     """Folder that holds ``vectors``, if there is one."""
     root = os.environ.get("NUMCHIC_SHARED")
@@ -133,7 +147,12 @@ def malformed_vectors() -> list[pytest.ParameterSet]:
     return _parameters(_malformed())
 
 
-def _parameters(vectors: Iterable[Vector]) -> list[pytest.ParameterSet]:
+def stochastic_recordings(kind: str) -> list[pytest.ParameterSet]:
+    """Recorded results of the stochastic block, of one kind (ladder-stochastic, section 11)."""
+    return _parameters(r for r in _stochastic() if r.entry["kind"] == kind)
+
+
+def _parameters(vectors: Iterable[Vector | Recording]) -> list[pytest.ParameterSet]:
     if shared_folder() is None:
         return [pytest.param(None, id="no-vectors", marks=pytest.mark.skip(reason=MISSING))]
     return [pytest.param(vector, id=vector.name) for vector in vectors]
@@ -202,3 +221,12 @@ def _malformed() -> Iterator[Vector]:
         entry = json.loads(line)
         path = folder / entry["file"]
         yield Vector(path.stem, path, "malformed", entry["expect"], entry=entry)
+
+
+def _stochastic() -> Iterator[Recording]:
+    shared = shared_folder()
+    if shared is None:
+        return
+    folder = shared / "vectors" / "stochastic"
+    for entry in json.loads((folder / "index.json").read_text())["cases"]:
+        yield Recording(entry["name"], folder / entry["file"], entry)

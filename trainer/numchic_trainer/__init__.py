@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numchic_trainer.config import TrainConfig
     from numchic_trainer.encoding import EncodeResult, Event, encode
+    from numchic_trainer.ladder.stochastic import NormalStochasticBlock
     from numchic_trainer.model.arm import Arm, ArmLinear
     from numchic_trainer.model.encoder import (
         CoolChicEncoder,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "config": ("TrainConfig",),
     "encoding": ("EncodeResult", "Event", "encode"),
+    "ladder.stochastic": ("NormalStochasticBlock",),
     "model.arm": ("Arm", "ArmLinear"),
     "model.encoder": (
         "CoolChicEncoder",
@@ -59,6 +61,7 @@ __all__ = [
     "EncodeResult",
     "Event",
     "Ifce",
+    "NormalStochasticBlock",
     "Synthesis",
     "SynthesisConv2d",
     "TrainConfig",
