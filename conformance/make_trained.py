@@ -69,7 +69,7 @@ ENCODES = (
     Encode("trained-low-rate", "Low rate: nearly all latents zero.", "coffee", (60, 120, 96, 128),
            settings=_settings("lop", 2e-2)),
     Encode("trained-random-start", "Networks trained from random numbers.", "coffee",
-           (120, 250, 64, 64), settings=_settings("mop", 1e-3, init="random")),
+           (120, 250, 64, 64), settings=_settings("mop", 1e-3, init="zero")),
     Encode("trained-odd-size", "A picture of odd size.", "astronaut", (31, 201, 67, 45),
            settings=_settings("lop", 2e-3)),
     Encode("trained-one-row", "A picture of one row.", "chelsea", (100, 0, 1, 120),

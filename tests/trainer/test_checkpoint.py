@@ -12,7 +12,7 @@ import numchic
 from numchic_trainer import Event, TrainConfig, encode
 from pictures import picture
 
-CONFIG = TrainConfig(preset="lop", iterations=60, seed=3, init="random")
+CONFIG = TrainConfig(preset="lop", iterations=60, seed=3, init="zero")
 
 
 class Stop(Exception):  # noqa: N818
@@ -47,7 +47,7 @@ def test_resumed_again_and_again_gives_the_same_stream_and_log(tmp_path: Path) -
 
 
 def test_the_search_for_a_target_goes_on_too(tmp_path: Path) -> None:
-    config = TrainConfig(preset="lop", iterations=60, target_psnr=35.0, init="random")
+    config = TrainConfig(preset="lop", iterations=60, target_psnr=35.0, init="zero")
     expected = encode(picture(24, 33), config)
     path = tmp_path / "x.training"
     interrupt(path, config, 61)

@@ -179,7 +179,7 @@ def test_more_iterations_give_a_lower_loss() -> None:
 
 def test_progress_and_log() -> None:
     events: list[Event] = []
-    config = TrainConfig(preset="lop", iterations=60, init="random")
+    config = TrainConfig(preset="lop", iterations=60, init="zero")
     result = encode(picture(8, 8), config, progress=events.append)
     phases = [event.phase for event in events]
     assert list(dict.fromkeys(phases)) == ["warm-up", "main", "quantise", "rdoq", "write"]
@@ -239,7 +239,7 @@ def test_networks_can_come_from_another_stream(tmp_path: Any) -> None:
     other = picture(40, 24)[:, ::-1].copy()
     config = {"preset": "lop", "iterations": 40}
     warm = encode(other, TrainConfig(**config, init=str(path)))  # type: ignore[arg-type]
-    cold = encode(other, TrainConfig(**config, init="random"))  # type: ignore[arg-type]
+    cold = encode(other, TrainConfig(**config, init="zero"))  # type: ignore[arg-type]
     assert warm.loss < cold.loss
     with pytest.raises(numchic.UsageError, match="another architecture"):
         encode(other, TrainConfig(preset="hop", iterations=40, init=str(path)))

@@ -26,7 +26,7 @@ def rgb(height: int, width: int) -> Picture:
     "source", [rgb(21, 34), rgb(1, 1), rgb(40, 3), yuv_picture(10, 17, "yuv420", 10)]
 )
 def test_all_files_are_there(source: Picture, tmp_path: Path) -> None:
-    result = encode(source, TrainConfig(preset="lop", iterations=20, init="random"))
+    result = encode(source, TrainConfig(preset="lop", iterations=20, init="zero"))
     paths = write_report(tmp_path / "new" / "folder", source, result.stream, result.log)
     assert [path.name for path in paths] == [*FIGURES, "index.html"]
     for path in paths[:-1]:

@@ -67,10 +67,12 @@ def _stages(model: CoolChicEncoder) -> dict[str, Callable[[], object]]:
 
 def measure(preset: Preset, height: int, width: int, n: int = 30) -> dict[str, float]:
     """Milliseconds of a whole iteration and of its stages."""
-    config = TrainConfig(preset=preset, n_candidates=1, n_finalists=1, iterations=100 * n)
+    config = TrainConfig(preset=preset, iterations=100 * n)
     model = CoolChicEncoder(architecture(config, preset, (height, width)))
     target = Target.of_picture(_picture(height, width), config.lmbda)
-    training = Training(model, target, plan(config, preset)[-1:], [model.get_param()], seed=0)
+    training = Training(
+        model, target, plan(config, preset, "zero")[-1:], [model.get_param()], seed=0
+    )
     times = {"iteration": _median_ms(training.advance, n)}
     for name, work in _stages(model).items():
         times[name] = _median_ms(work, n)

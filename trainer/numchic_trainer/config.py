@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -16,6 +16,13 @@ from numchic_trainer.training.schedule import encoder_gain
 
 Preset = Literal["lop", "mop", "hop", "vhop"]
 Tune = Literal["mse", "wasserstein"]
+Start = Literal["zero", "shared", "ladder", "stream"]
+"""What a training starts from; see :class:`TrainConfig`."""
+
+Effort = Literal["fast", "medium", "slow", "best"]
+
+EFFORTS: dict[Effort, int] = {"fast": 80, "medium": 400, "slow": 2000, "best": 10000}
+"""Iterations of every effort; "fast" also leaves the optimisation of the integers out."""
 
 # Spatial contexts, IFCE features, hidden channels, number of 3 x 3 layers (training, 2.1).
 _PRESETS: dict[str, tuple[int, int, int, int]] = {
@@ -25,7 +32,6 @@ _PRESETS: dict[str, tuple[int, int, int, int]] = {
     "vhop": (20, 6, 64, 2),
 }
 _LOWEST_HYPER = 4
-MIN_ITERATIONS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +48,8 @@ class TrainConfig:
         pixel. "auto" chooses the one that pays for its bits, see
         :func:`numchic_trainer.preset.choose_preset`.
     iterations : int
-        All training iterations, those of every candidate of the warm-up included; at least 20.
+        All training iterations, those of every candidate of the warm-up included; 0 to quantise and
+        write what training would start from.
     seed : int
         Of parameters and noise; the same seed gives the same stream on one machine.
     target_bpp, target_psnr : float, optional
@@ -51,8 +58,12 @@ class TrainConfig:
     tune : {"mse", "wasserstein"}
         What the picture is optimised for (training, section 11).
     init : str
-        "random", "shared" (networks that were trained on other pictures) or the path of a stream
-        of the same architecture, whose networks are taken.
+        Where training starts: "zero" (random networks, zero latents), "shared" (networks that were
+        trained on other pictures), "ladder" (also latents that were predicted from the picture),
+        "auto" (the best of these that fits) or the path of a stream of the same architecture,
+        whose networks are taken.
+    init_pack : str, optional
+        File with what "shared" and "ladder" use; None for the one that comes with the package.
     latent_resolution : (int, int), optional
         Lowest and highest log2 down-sampling of the latents; None for the automatic rule.
     hyper_latent_resolution : (int, int), "auto" or None
@@ -76,6 +87,9 @@ class TrainConfig:
     network_rate : float, optional
         Weight of an estimate of the bits of the networks in the loss of the main phase; None for
         what suits the preset: 0 (lop), 1/2 (mop), 1 (hop, vhop).
+    rdoq : bool
+        Optimise the integers of the networks after their steps have been found: 1 % of the loss for
+        one to several seconds.
     trailer : bool
         Append digests, by which decoders that know them notice every bit error and every
         truncation: 45 bytes after the stream, which neither lambda nor target counts.
@@ -90,14 +104,15 @@ class TrainConfig:
 
     lmbda: float = 1e-3
     preset: Literal["auto"] | Preset = "auto"
-    iterations: int = 1000
+    iterations: int = 400
     seed: int = 0
     target_bpp: float | None = None
     target_psnr: float | None = None
     tune: Tune = "mse"
-    init: str = "shared"
+    init: str = "auto"
+    init_pack: str | None = None
     latent_resolution: tuple[int, int] | None = None
-    hyper_latent_resolution: tuple[int, int] | Literal["auto"] | None = "auto"
+    hyper_latent_resolution: tuple[int, int] | Literal["auto"] | None = None
     ifce_resolution: tuple[int, int] | None = (0, 2)
     common_randomness: bool | None = None
     final_upsampling_type: Resize = "bicubic"
@@ -107,16 +122,34 @@ class TrainConfig:
     n_finalists: int = 2
     warm_up_share: float = 1 / 40
     network_rate: float | None = None
+    rdoq: bool = True
     trailer: bool = True
     metadata: bool = False
     device: str = "cpu"
     threads: int = 1
 
+    @classmethod
+    def of_effort(
+        cls, effort: Effort = "medium", iterations: int | None = None, **settings: Any
+    ) -> TrainConfig:
+        """Settings for the time to be spent, see :data:`EFFORTS`.
+
+        Parameters
+        ----------
+        effort : {"fast", "medium", "slow", "best"}
+        iterations : int, optional
+            Instead of those of the effort.
+        **settings
+            All others.
+        """
+        n = EFFORTS[effort] if iterations is None else iterations
+        return cls(iterations=n, rdoq=effort != "fast", **settings)
+
     def __post_init__(self) -> None:
         checks = [
             ("lmbda", 0 < self.lmbda < math.inf, "above 0"),
             ("preset", self.preset in {"auto", *_PRESETS}, ", ".join(("auto", *_PRESETS))),
-            ("iterations", self.iterations >= MIN_ITERATIONS, f">= {MIN_ITERATIONS}"),
+            ("iterations", self.iterations >= 0, ">= 0"),
             ("target_bpp", self.target_bpp is None or self.target_bpp > 0, "above 0"),
             ("target_psnr", self.target_psnr is None or 0 < self.target_psnr < 100, "0 .. 100 dB"),
             (

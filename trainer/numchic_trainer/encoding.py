@@ -41,10 +41,10 @@ from numchic_trainer.model.encoder import CoolChicEncoder, CoolChicEncoderParame
 from numchic_trainer.networks.rdoq import optimise_integers
 from numchic_trainer.networks.stepsearch import quantise_networks
 from numchic_trainer.preset import choose_preset
-from numchic_trainer.start import starting_points
+from numchic_trainer.start import choose_start, starting_points
 from numchic_trainer.training.checkpoint import load_checkpoint, save_checkpoint
 from numchic_trainer.training.features import FeatureExtractor
-from numchic_trainer.training.plan import plan, refinement
+from numchic_trainer.training.plan import Phase, plan, refinement
 from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Param, Training
 from numchic_trainer.training.wasserstein import WassersteinLoss
@@ -88,6 +88,8 @@ class EncodeResult:
     trailer_bytes : int
         Size of the trailer; 0 if there is none.
     preset : str
+    start : str
+        What training started from: "zero", "shared", "ladder" or "stream".
     lmbda : float
         Differs from the one of the settings if a rate or quality was asked for.
     psnr_db, mse : float
@@ -108,6 +110,7 @@ class EncodeResult:
     stream: bytes
     trailer_bytes: int
     preset: str
+    start: str
     lmbda: float
     psnr_db: float
     mse: float
@@ -212,6 +215,7 @@ class _Encode:
         self.attempts: list[Attempt] = []
         self.goal = Goal.of(config)
         self.metadata = picture.metadata if config.metadata else None
+        self.lmbda = config.lmbda
         self.training = self._new_training()
 
     def _new_training(self) -> Training:
@@ -225,7 +229,9 @@ class _Encode:
             _set_output_range(model, target)
         model.to(config.device)
         self.model = model
-        return Training(model, target, plan(config, self.preset), self._candidates(), config.seed)
+        with self._timed("start"):
+            phases, candidates = self._beginning()
+        return Training(model, target, phases, candidates, config.seed)
 
     def _target(self, device: str) -> Target:
         target = Target.of_picture(self.picture, self.config.lmbda, device)
@@ -237,9 +243,14 @@ class _Encode:
         loss = WassersteinLoss(target.planes[0], self.extractor)
         return dataclasses.replace(target, perceptual=loss)
 
-    def _candidates(self) -> list[Param]:
+    def _beginning(self) -> tuple[list[Phase], list[Param]]:
+        """Phases and starting points for the present lambda."""
+        config = dataclasses.replace(self.config, lmbda=self.lmbda)
         rgb = self.picture.data_type == "rgb"
-        return starting_points(self.model, self.config, self.preset, rgb=rgb)
+        self.start = choose_start(config, self.preset, self.model, rgb)
+        target = self._target(config.device)
+        candidates = starting_points(self.model, config, self.start, self.preset, target, rgb=rgb)
+        return plan(config, self.preset, self.start), candidates
 
     def run(self) -> EncodeResult:
         if self.checkpoint is not None and self.checkpoint.exists():
@@ -252,11 +263,11 @@ class _Encode:
             if lmbda is None:
                 return result
             self.log = result.log
+            self.lmbda = lmbda
             if self.goal is not None and self.goal.near(self.attempts[-1].found):
                 self.training.phases.append(refinement(self.config, self.preset, lmbda))
             else:
-                config = dataclasses.replace(self.config, lmbda=lmbda)
-                self.training.restart(plan(config, self.preset), self._candidates())
+                self.training.restart(*self._beginning())
 
     def _next_lmbda(self, result: EncodeResult) -> float | None:
         """Lambda of another attempt at the goal, or None."""
@@ -285,7 +296,7 @@ class _Encode:
     def _finish(self) -> EncodeResult:
         """Quantise and write the trained model, on the CPU, where kernels make it quick."""
         training, config = self.training, self.config
-        lmbda = training.phases[-1].lmbda
+        lmbda = self.lmbda
         model, target = training.model.to("cpu"), training.target.at(lmbda)
         if self.config.device != "cpu":
             target = self._target("cpu").at(lmbda)
@@ -294,8 +305,9 @@ class _Encode:
         weight, rows = target.rate_weight(), []
         works: dict[str, Callable[[], float]] = {
             "quantise": lambda: quantise_networks(model, target),
-            "rdoq": lambda: optimise_integers(model, target, config.seed),
         }
+        if config.rdoq:
+            works["rdoq"] = lambda: optimise_integers(model, target, config.seed)
         for name, work in works.items():
             with self._timed(name):
                 work()
@@ -320,6 +332,7 @@ class _Encode:
             stream=complete,
             trailer_bytes=len(complete) - len(stream),
             preset=self.preset,
+            start=self.start,
             lmbda=lmbda,
             psnr_db=psnr,
             mse=mse,
@@ -384,6 +397,7 @@ class _Encode:
             "cpu_seconds": self.cpu_seconds,
             "cpu": self.cpu_before + time.process_time() - self.cpu_start,
             "attempts": self.attempts,
+            "lmbda": self.lmbda,
         }
         save_checkpoint(self.checkpoint, self.training, self._identity(), extra)
         self.saved_at = time.monotonic()
@@ -392,6 +406,7 @@ class _Encode:
         extra = load_checkpoint(path, self.training, self._identity())
         self.log, self.cpu_seconds = extra["log"], extra["cpu_seconds"]
         self.cpu_before = extra["cpu"]
+        self.lmbda = extra["lmbda"]
         self.attempts = [Attempt(*attempt) for attempt in extra["attempts"]]
 
 

@@ -22,6 +22,11 @@ _NAME_SIZE = re.compile(r"(?<!\d)(\d+)x(\d+)(?!\d)")
 _NAME_TYPE = re.compile(r"(?<!\d)(420|444)(?!\d)")
 _NAME_DEPTH = re.compile(r"(?<!\d)(\d+)b(?:it)?(?![a-z])|p(10|12|14|16)(?:le)?(?!\d)")
 
+PICTURE_SUFFIXES = {
+    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".yuv",
+}  # fmt: skip
+"""Names of pictures in a folder end so."""
+
 YuvType = Literal["yuv420", "yuv444"]
 
 

@@ -4,29 +4,23 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 import numchic
 from numchic.images import write_file
 from numchic.picture import Picture
 from numchic_bitstream import read_stream
+from numchic_trainer.figures import F64, png, show, to_rgb
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.write import load_model
 
 Log = Sequence[Mapping[str, float | str]]
-F64 = NDArray[np.float64]
-
-_DPI = 110
 _PHASE_COLOURS = {"warm-up": "#f3e3c3", "main": "#dbe9f6", "refine": "#e2f0dd"}
 
 
@@ -64,16 +58,10 @@ def write_report(directory: Path, source: Picture, stream: bytes, log: Log) -> l
     paths = []
     for name, figure in figures.items():
         paths.append(directory / f"{name}.png")
-        write_file(paths[-1], _png(figure))
+        write_file(paths[-1], png(figure))
     paths.append(directory / "index.html")
     write_file(paths[-1], _page(figures, source, decoded, parsed.n_bytes, len(stream)).encode())
     return paths
-
-
-def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
-    return file.getvalue()
 
 
 def _page(
@@ -111,39 +99,15 @@ def _psnr(source: Picture, decoded: Picture) -> float:
     return float(-10 * np.log10(max(mse, 1e-10)))
 
 
-def _to_rgb(picture: Picture) -> F64:
-    """RGB in [0, 1]; YUV by BT.709, full range, chroma repeated."""
-    maximum = (1 << picture.bitdepth) - 1
-    if picture.data_type == "rgb":
-        rgb: F64 = picture.to_rgb().astype(np.float64) / maximum
-        return rgb
-    height, width = picture.height, picture.width
-    planes = []
-    for plane in picture.planes:
-        rows = np.minimum(np.arange(height) * plane.shape[0] // height, plane.shape[0] - 1)
-        columns = np.minimum(np.arange(width) * plane.shape[1] // width, plane.shape[1] - 1)
-        planes.append(plane[rows][:, columns] / maximum)
-    y, u, v = planes[0], planes[1] - 0.5, planes[2] - 0.5
-    stacked: F64 = np.stack([y + 1.5748 * v, y - 0.1873 * u - 0.4681 * v, y + 1.8556 * u], -1)
-    return np.clip(stacked, 0.0, 1.0)
-
-
-def _show(axes: Axes, image: F64, title: str, **options: Any) -> Any:
-    axes.set_title(title, fontsize=9)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    return axes.imshow(image, interpolation="nearest", **options)
-
-
 def _comparison(source: Picture, decoded: Picture, n_bytes: int) -> Figure:
     ratio = source.height / source.width
     figure = Figure((13, min(max(13 / 3 * ratio, 2.0), 12) + 0.8), layout="constrained")
     axes = figure.subplots(1, 3)
     colours = "" if source.data_type == "rgb" else " (as RGB by BT.709, full range)"
-    _show(axes[0], _to_rgb(source), f"original{colours}")
-    _show(
+    show(axes[0], to_rgb(source), f"original{colours}")
+    show(
         axes[1],
-        _to_rgb(decoded),
+        to_rgb(decoded),
         f"decoded: {_bpp(source, n_bytes):.3f} bits per pixel, {_psnr(source, decoded):.2f} dB",
     )
     error = decoded.planes[0].astype(np.float64) - source.planes[0]
@@ -152,7 +116,7 @@ def _comparison(source: Picture, decoded: Picture, n_bytes: int) -> Figure:
         error = decoded.to_rgb().astype(np.float64).mean(-1) - source.to_rgb().mean(-1)
         name = "error, mean of R, G, B"
     limit = max(1.0, float(np.quantile(np.abs(error), 0.999)))
-    image = _show(
+    image = show(
         axes[2], error, f"{name} (decoded - original)", cmap="RdBu_r", vmin=-limit, vmax=limit
     )
     figure.colorbar(image, ax=axes[2], shrink=0.8, label="sample values")
@@ -179,7 +143,7 @@ def _pyramid(model: CoolChicEncoder, latents: list[F64], bits: list[F64]) -> Fig
             f"{name}: {grid.shape[1]} x {grid.shape[0]}, {cost.sum() / 8:.0f} bytes\n"
             f"{grid.min():.0f} .. {grid.max():.0f}, zeros {100 * np.mean(grid == 0):.0f} %"
         )
-        image = _show(axes, grid, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        image = show(axes, grid, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
         figure.colorbar(image, ax=axes, shrink=0.6, ticks=[-limit, 0, limit], format="%.0f")
     return figure
 
@@ -202,7 +166,7 @@ def _rate(model: CoolChicEncoder, bits: list[F64], n_bytes: int) -> Figure:
     left.tick_params(labelsize=8)
     rates = _rate_map(model, bits)
     limit = float(np.quantile(rates, 0.999))  # a few dear samples would hide the rest
-    image = _show(
+    image = show(
         right, rates, "bits per pixel of all latents", cmap="viridis", vmin=0.0, vmax=limit
     )
     figure.colorbar(image, ax=right, shrink=0.8)

@@ -1,35 +1,100 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where training starts: random networks, or networks that know other pictures (training, 13)."""
+"""Where training starts: networks and latents (training, 13; ladder-stochastic, 16)."""
 
 from __future__ import annotations
 
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load
 from torch import Tensor
 
 from numchic_bitstream import UsageError, read_stream, read_trailer
-from numchic_trainer.config import Preset, TrainConfig
+from numchic_bitstream.grids import Grid
+from numchic_trainer.config import Preset, Start, TrainConfig
+from numchic_trainer.ladder.network import N_LEVELS, crop
+from numchic_trainer.ladder.pack import Pack, read_pack, shipped_pack
 from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.training.plan import n_candidates
+from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Param
 from numchic_trainer.write import load_model
 
 
+def choose_start(config: TrainConfig, preset: Preset, model: CoolChicEncoder, rgb: bool) -> Start:
+    """Kind of start that the settings ask for; "auto" is the best one that fits.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    preset : str
+    model : CoolChicEncoder
+    rgb : bool
+        Whether the picture has the channels that packs were trained on.
+
+    Raises
+    ------
+    UsageError
+        The start that was asked for does not fit the settings or the picture.
+    """
+    if config.init == "zero":
+        return "zero"
+    if config.init not in {"auto", "shared", "ladder"}:
+        return "stream"
+    pack = _pack(config, preset)
+    if preset not in pack.decoders:
+        if config.init == "auto":
+            return "zero"
+        raise UsageError(
+            "the pack has no networks of this preset", "preset", None, preset,
+            ", ".join(pack.decoders),
+        )  # fmt: skip
+    if config.init == "shared":
+        return "shared"
+    obstacle = _obstacle(config, pack, model, rgb)
+    if obstacle is None:
+        return "ladder"
+    if config.init == "ladder":
+        raise UsageError(f"no start from a ladder: {obstacle}", "init", None, "ladder")
+    return "shared"
+
+
+def _obstacle(config: TrainConfig, pack: Pack, model: CoolChicEncoder, rgb: bool) -> str | None:
+    """What keeps a picture from starting with the latents of a ladder."""
+    low, high = model.param.latent_resolution
+    if low > 0 or high < N_LEVELS - 1:
+        return f"it has the latents 0:{N_LEVELS - 1}, not {low}:{high}"
+    if not rgb:
+        return "it was trained on RGB pictures"
+    least, largest = pack.lambdas
+    if not least <= config.lmbda <= largest:
+        return f"it was trained for lambda from {least:g} to {largest:g}"
+    return None
+
+
 def starting_points(
-    model: CoolChicEncoder, config: TrainConfig, preset: Preset, *, rgb: bool = True
+    model: CoolChicEncoder,
+    config: TrainConfig,
+    start: Start,
+    preset: Preset,
+    target: Target,
+    *,
+    rgb: bool = True,
 ) -> list[Param]:
-    """Parameters of all candidates; latents are zero.
+    """Parameters of all candidates.
 
     Parameters
     ----------
     model : CoolChicEncoder
         Its parameters are drawn anew.
     config : TrainConfig
+    start : str
+        From :func:`choose_start`.
     preset : str
+    target : Target
+        The picture.
     rgb : bool
-        False if the picture has other channels than the shared synthesis was trained on.
+        False if the picture has other channels than those that the pack's synthesis makes.
 
     Raises
     ------
@@ -38,33 +103,93 @@ def starting_points(
     OSError
         It cannot be read.
     """
-    n_candidates = config.n_candidates if config.init == "random" else 1
     candidates = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        for _ in range(n_candidates):
+        for _ in range(n_candidates(config, start)):
             model.reinitialize_parameters()
             candidates.append(model.get_param())
-    if config.init == "shared":
-        _put_shared(candidates[0], preset, rgb)
-    elif config.init != "random":
+    if start == "stream":
         _put_stream(candidates[0], Path(config.init))
+    elif start != "zero":
+        pack = _pack(config, preset)
+        with torch.no_grad():
+            networks = pack.decoders[preset].networks(_nearest(config.lmbda, pack.lambdas))
+            _put_networks(candidates[0], networks, model, rgb)
+            if start == "ladder":
+                _put_latents(candidates[0], pack, config.lmbda, model, target)
     return candidates
 
 
-def _put_shared(param: Param, preset: Preset, rgb: bool) -> None:
-    """Put the shared networks in, as far as this architecture has room for them.
+def _pack(config: TrainConfig, preset: Preset) -> Pack:
+    if config.init_pack is None:
+        return shipped_pack(preset)
+    return read_pack(Path(config.init_pack))
 
-    A picture with more levels has more inputs; those come last, and stay random.
+
+def _nearest(lmbda: float, bounds: tuple[float, float]) -> float:
+    return min(max(lmbda, bounds[0]), bounds[1])
+
+
+def _put_networks(
+    param: Param, networks: Mapping[str, Tensor], model: CoolChicEncoder, rgb: bool
+) -> None:
+    """Put shared networks in, as far as they and this architecture have a grid in common.
+
+    What belongs to other grids stays as it is, or is zero where it would add to what is known.
     """
-    data = (files("numchic_trainer") / "starts" / f"{preset}.safetensors").read_bytes()
-    for name, shared in load(data).items():
-        if name in param and (rgb or not name.startswith("synthesis")):
-            tensor = param[name]
-            common = tuple(
-                slice(min(a, b)) for a, b in zip(tensor.shape, shared.shape, strict=True)
-            )
-            tensor[common] = shared[common].to(tensor.device)
+    for name, tensor in param.items():
+        source = networks.get(_counterpart(name, model))
+        if source is None or (name.startswith("synthesis") and not rgb):
+            continue
+        columns = _columns(name, model)
+        if columns is None:
+            common = tuple(slice(min(n)) for n in zip(tensor.shape, source.shape, strict=True))
+            tensor[common] = source[common].to(tensor.device)
+            continue
+        for to, column in enumerate(columns):
+            tensor[:, to] = 0.0 if column is None else source[:, column].to(tensor.device)
+
+
+def _counterpart(name: str, model: CoolChicEncoder) -> str:
+    """Name that a parameter has in networks for the latents 0:6 without hyperlatents."""
+    module, _, rest = name.partition(".")
+    if module == "upsampling":  # filters are counted from the coarsest step
+        kind, index, last = rest.split(".")
+        more = model.param.latent_resolution[1] - (N_LEVELS - 1)
+        return f"upsampling.{kind}.{int(index) - more}.{last}"
+    if module == "ifce":
+        _, index, last = rest.split(".")
+        grid = model.grids[int(index)]
+        return "" if grid.hyper else f"ifce.layers.{grid.level}.{last}"
+    return name
+
+
+def _columns(name: str, model: CoolChicEncoder) -> list[int | None] | None:
+    """Column of the shared networks for every input of a layer that is fed by grids."""
+    if name in {"synthesis.trunk.0.weight", "synthesis.stabiliser.weight"}:
+        grids = [grid for grid in model.grids if not grid.hyper]
+        return [_known(grid, 0) for grid in grids]
+    if name.startswith("ifce") and name.endswith("weight"):
+        k = int(name.split(".")[2])
+        return [_known(grid, model.grids[k].level + 1) for grid in model.grids[k + 1 :]]
+    return None
+
+
+def _known(grid: Grid, first: int) -> int | None:
+    return None if grid.hyper or grid.level >= N_LEVELS else grid.level - first
+
+
+def _put_latents(
+    param: Param, pack: Pack, lmbda: float, model: CoolChicEncoder, target: Target
+) -> None:
+    """Put the latents in that the ladder finds for this picture; others stay zero."""
+    data = pack.ladder(target.planes[0].cpu(), lmbda, sample=False)
+    latents = crop([level["z"] for level in data], model.param.img_size)
+    for i, grid in enumerate(model.grids):
+        if not grid.hyper and grid.level < N_LEVELS:
+            tensor = param[f"latent_grids.{i}"]
+            tensor.copy_(latents[grid.level][0, 0] / model.param.encoder_gain)
 
 
 def _put_stream(param: Param, path: Path) -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The commands ``numchic encode`` and ``numchic encode-batch``."""
+"""The commands ``encode``, ``encode-batch``, ``train-ladder`` and ``ladder`` of ``numchic``."""

@@ -23,12 +23,9 @@ from numchic_trainer.command.job import Job, run_jobs
 from numchic_trainer.command.table import Row, read_table, write_table
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.encoding import EncodeResult
-from numchic_trainer.pictures import read_picture
+from numchic_trainer.pictures import PICTURE_SUFFIXES, read_picture
 
 _SUMMARY = "summary.csv"
-_PICTURES = {
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".yuv",
-}  # fmt: skip
 
 
 def encode_batch(
@@ -39,12 +36,14 @@ def encode_batch(
     jobs: int | None,
 ) -> None:
     """Encode the pictures of a folder that have no up-to-date stream yet."""
-    config = TrainConfig(**settings)
+    config = TrainConfig.of_effort(**settings)
     output = output or folder
     output.mkdir(parents=True, exist_ok=True)
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES)
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
     if not paths:
-        raise UsageError("no pictures", "folder", None, str(folder), ", ".join(sorted(_PICTURES)))
+        raise UsageError(
+            "no pictures", "folder", None, str(folder), ", ".join(sorted(PICTURE_SUFFIXES))
+        )
     summary = _Summary(output / _SUMMARY)
     failed: list[Path] = []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``numchic encode`` and ``numchic encode-batch``: options; the work is in the modules beside.
+"""Commands of the trainer: options; the work is in the modules beside.
 
 This module does not load torch, so that help is quick and works without it.
 """
@@ -51,8 +51,17 @@ _SETTINGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         },
     ),
     (
+        ("--effort",),
+        {
+            "type": click.Choice(["fast", "medium", "slow", "best"]),
+            "default": "medium",
+            "help": "Time to be spent: 80, 400, 2000 or 10000 iterations; fast also leaves the "
+            "last optimisation of the networks out.",
+        },
+    ),
+    (
         ("--iterations",),
-        {"type": click.IntRange(min=20), "default": 1000, "help": "More are better and slower."},
+        {"type": click.IntRange(min=0), "help": "Instead of those of the effort."},
     ),
     (("--seed",), {"type": click.IntRange(min=0), "default": 0, "help": "Of all random numbers."}),
     (
@@ -66,9 +75,17 @@ _SETTINGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (
         ("--init",),
         {
-            "default": "shared",
-            "help": "Networks to start from: random, shared (trained on other pictures), or a "
-            "stream.",
+            "default": "auto",
+            "help": "Where to start: zero (nothing is known), shared (networks that were trained "
+            "on other pictures), ladder (also latents predicted from the picture), auto (the best "
+            "of these that fits), or a stream, whose networks are taken.",
+        },
+    ),
+    (
+        ("--init-pack",),
+        {
+            "type": click.Path(path_type=str, dir_okay=False),
+            "help": "File of numchic train-ladder to start from, not the one that is shipped.",
         },
     ),
     (
@@ -77,7 +94,7 @@ _SETTINGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     ),
     (
         ("--hyper-latents", "hyper_latent_resolution"),
-        {"metavar": "LO:HI", "default": "auto", "help": "Of the hyperlatents, or none."},
+        {"metavar": "LO:HI", "default": "none", "help": "Of the hyperlatents, auto or none."},
     ),
     (
         ("--ifce", "ifce_resolution"),
@@ -152,7 +169,7 @@ def _argument_of(declarations: tuple[str, ...]) -> str:
 
 
 def _settings(values: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of TrainConfig."""
+    """Arguments of TrainConfig.of_effort."""
     return values | {name: _range(name, values[name]) for name in _RANGES}
 
 
@@ -248,3 +265,102 @@ def encode_batch_command(**arguments: Any) -> None:
 
         arguments["settings"] = _settings(arguments["settings"])
         encode_batch(**arguments)
+
+
+@click.command("train-ladder")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    required=True,
+    help="Folder of photographs; a dozen are enough.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Time to be spent.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Number of steps instead of a time; the result can then be reproduced.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The pack: .npz."
+)
+@click.option(
+    "--presets",
+    default="lop,mop,hop,vhop",
+    show_default=True,
+    help="Whose decoder networks are trained.",
+)
+@click.option(
+    "--kappa",
+    type=click.FloatRange(min=0),
+    default=0.1,
+    show_default=True,
+    help="Weight of the KL divergence beside the rate of the decoder.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--log", type=click.Path(path_type=Path), help="Write the training log: .csv or .jsonl."
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
+@click.option("--restart", is_flag=True, help="Throw an interrupted training away.")
+def train_ladder_command(
+    images: Path,
+    minutes: float,
+    steps: int | None,
+    out: Path,
+    presets: str,
+    kappa: float,
+    seed: int,
+    **arguments: Any,
+) -> None:
+    """Learn from pictures how encodes should start.
+
+    The pack is for encode --init-pack. What an interrupted training has learned is kept beside it,
+    in a file that ends in .training.
+    """
+    with exit_status():
+        _require_torch()
+        from numchic_trainer.command.ladder import train_ladder
+        from numchic_trainer.ladder.training import LadderConfig
+
+        names: Any = tuple(presets.split(","))
+        config = LadderConfig(presets=names, minutes=minutes, steps=steps, kappa=kappa, seed=seed)
+        train_ladder(images, out, config, **arguments)
+
+
+@click.group("ladder")
+def ladder_command() -> None:
+    """Look at what encodes start from."""
+
+
+@ladder_command.command("inspect")
+@click.argument("picture", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--pack", type=click.Path(path_type=Path), help="Default: the one that is shipped.")
+@click.option(
+    "--preset",
+    type=click.Choice(["lop", "mop", "hop", "vhop"]),
+    default="hop",
+    show_default=True,
+    help="Networks that decode the latents.",
+)
+@click.option(
+    "--lmbda",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Price of a bit that the latents are for.",
+)
+def inspect_command(**arguments: Any) -> None:
+    """Draw to OUT (.png) where the ladder spends bits on the picture IN."""
+    with exit_status():
+        _require_torch()
+        from numchic_trainer.command.ladder import inspect_ladder
+
+        inspect_ladder(**arguments)

@@ -39,12 +39,12 @@ def encode_files(
     restart: bool,
 ) -> None:
     """Encode pictures to files."""
-    config = TrainConfig(**settings)
+    config = TrainConfig.of_effort(**settings)
     if log is not None:
         check_table_name(log)
     if len(inputs) == 1 and not output.is_dir():
-        _check_parent(output)
-        checkpoint = _checkpoint(output, resume, restart)
+        check_parent(output)
+        checkpoint = open_checkpoint(output, resume, restart)
         picture = read_picture(inputs[0], **source)
         with progress_bar() as progress:
             result = run_job(Job(inputs[0], picture, config, checkpoint), progress)
@@ -75,7 +75,7 @@ def _encode_many(
     def prepared() -> Iterator[Job]:
         for path in inputs:
             try:
-                checkpoint = _checkpoint(folder / (path.stem + SUFFIX), resume, restart)
+                checkpoint = open_checkpoint(folder / (path.stem + SUFFIX), resume, restart)
                 yield Job(path, read_picture(path, **source), config, checkpoint)
             except (NumchicError, OSError) as error:
                 failed.append(path)
@@ -105,19 +105,20 @@ def _encode_many(
         raise NumchicError(f"{len(failed)} of {len(inputs)} pictures were not encoded")
 
 
-def _check_parent(output: Path) -> None:
+def check_parent(output: Path) -> None:
     """Fail before the training rather than after it."""
     if not output.resolve().parent.is_dir():
         raise FileNotFoundError(f"no such folder: {output.parent}")
 
 
-def _checkpoint(output: Path, resume: bool, restart: bool) -> Path:
+def open_checkpoint(output: Path, resume: bool, restart: bool) -> Path:
+    """File beside the output for an interrupted training; it must be wanted if it is there."""
     path = output.with_name(output.name + CHECKPOINT_SUFFIX)
     if restart:
         path.unlink(missing_ok=True)
     elif path.exists() and not resume:
         raise UsageError(
-            "an interrupted encode is there: --resume goes on with it, --restart throws it away",
+            "an interrupted training is there: --resume goes on with it, --restart throws it away",
             "output", None, path.name,
         )  # fmt: skip
     return path
@@ -143,7 +144,8 @@ def _tell(path: Path, result: EncodeResult) -> None:
         size += f" ({len(result.stream) - result.trailer_bytes} without trailer)"
     click.echo(
         f"{path.name}: {size}, {result.bits_per_pixel:.4f} bits per pixel, "
-        f"{result.psnr_db:.2f} dB, {result.preset}, lambda {result.lmbda:.3g}, {seconds:.0f} s",
+        f"{result.psnr_db:.2f} dB, {result.preset} from {result.start}, "
+        f"lambda {result.lmbda:.3g}, {seconds:.0f} s",
         err=True,
     )
     if not result.goal_met:
@@ -156,7 +158,7 @@ def complain(path: Path, error: object) -> None:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress | None]:
+def progress_bar(label: str = "training") -> Iterator[Progress | None]:
     """Give a callback that draws loss, rate, PSNR and the time left, if there is a terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -170,9 +172,7 @@ def progress_bar() -> Iterator[Progress | None]:
             **latest | {"loss": 1000 * latest["loss"]}
         )
 
-    with click.progressbar(
-        length=1, label="training", file=sys.stderr, item_show_func=numbers
-    ) as bar:
+    with click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=numbers) as bar:
         drawn = 0.0
 
         def update(event: Event) -> None:

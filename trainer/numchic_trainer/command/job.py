@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from numchic.picture import Picture
 from numchic_trainer.config import TrainConfig
-from numchic_trainer.encoding import EncodeResult, Event, Progress, encode
+from numchic_trainer.encoding import EncodeResult, Progress, encode
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,12 @@ class Job:
 
 def run_job(job: Job, progress: Progress | None = None) -> EncodeResult:
     """Encode a picture; an interrupt takes effect between two iterations."""
-    with _interruptible(progress) as watched:
+    with interruptible(progress) as watched:
         return encode(job.picture, job.config, progress=watched, checkpoint=job.checkpoint)
 
 
 @contextmanager
-def _interruptible(progress: Progress | None) -> Iterator[Progress]:
+def interruptible(progress: Callable[[T], None] | None) -> Iterator[Callable[[T], None]]:
     """Hold an interrupt back until progress is reported, so that the checkpoint is a good one."""
     interrupted = threading.Event()
 
@@ -52,7 +55,7 @@ def _interruptible(progress: Progress | None) -> Iterator[Progress]:
             raise KeyboardInterrupt
         interrupted.set()
 
-    def watched(event: Event) -> None:
+    def watched(event: T) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
         if progress is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from numchic_trainer.config import Preset, TrainConfig
+from numchic_trainer.config import Preset, Start, TrainConfig
 from numchic_trainer.training.schedule import warm_up_noise
 
 _WARM_UP_LATENT_BETAS = (0.725, 0.97)
 _N_EVALUATIONS = 20  # of the main phase
 _N_WARM_UP_EVALUATIONS = 2
+_N_GENTLE = 10
+_MIN_TOURNAMENT = 20  # iterations
 # Small networks lose more in distortion than they gain in bits.
 _NETWORK_RATES: dict[Preset, float] = {"lop": 0.0, "mop": 0.5, "hop": 1.0, "vhop": 1.0}
 
@@ -40,6 +42,9 @@ class Phase:
         Whether the distortion is the one that was asked for, or mean squared error.
     start_counts : bool
         Whether the parameters at the start may stay the best ones.
+    n_gentle : int
+        First iterations in which the learning rate of the networks rises to its value. Without
+        them the first steps of a new optimiser spoil networks that are good already.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Phase:
     network_rate: float
     tuned: bool
     start_counts: bool = True
+    n_gentle: int = 0
 
     @property
     def evaluation_period(self) -> int:
@@ -62,22 +68,30 @@ class Phase:
         return max(1, self.n_iterations // self.n_evaluations)
 
 
-def plan(config: TrainConfig, preset: Preset) -> list[Phase]:
-    """Phases of an encode: with random networks a tournament comes before the main phase.
+def n_candidates(config: TrainConfig, start: Start) -> int:
+    """Number of starting points: only random networks need several of them."""
+    tournament = start == "zero" and config.iterations >= _MIN_TOURNAMENT
+    return config.n_candidates if tournament else 1
+
+
+def plan(config: TrainConfig, preset: Preset, start: Start) -> list[Phase]:
+    """Phases of an encode: with several candidates a tournament comes before the main phase.
 
     There is no last phase with fixed latents: its iterations are worth more in the main phase
     (training, section 13).
     """
+    if config.iterations == 0:
+        return []
     phases = []
     n_main = config.iterations
-    if config.init == "random":
+    if n_candidates(config, start) > 1:
         length = max(1, round(config.iterations * config.warm_up_share))
         noise = warm_up_noise(config.lmbda)
-        for n_candidates, n_kept in (
+        for n_runs, n_kept in (
             (config.n_candidates, config.n_finalists),
             (config.n_finalists, 1),
         ):
-            n_main -= n_candidates * length
+            n_main -= n_runs * length
             phases.append(
                 Phase(
                     "warm-up", length, _N_WARM_UP_EVALUATIONS, n_kept,
@@ -87,8 +101,9 @@ def plan(config: TrainConfig, preset: Preset) -> list[Phase]:
             )  # fmt: skip
     phases.append(
         Phase(
-            "main", max(1, n_main), _N_EVALUATIONS, 1, config.lmbda, config.learning_rate, True,
+            "main", n_main, _N_EVALUATIONS, 1, config.lmbda, config.learning_rate, True,
             (0.35, 0.08), (0.22, 0.15), config.latent_betas, _network_rate(config, preset), True,
+            n_gentle=0 if start == "zero" else _N_GENTLE,
         )
     )  # fmt: skip
     return phases

@@ -127,7 +127,7 @@ class Training:
 
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the next iteration of the present run."""
+        """Learning rate of the latents in the next iteration of the present run."""
         phase, step = self.phase, self.run.step if self.run is not None else 0
         if not phase.cosine:
             return phase.learning_rate
@@ -188,8 +188,9 @@ class Training:
             self.phase_index += 1
 
     def _iterate(self, run: Run, phase: Phase) -> None:
-        for group in run.optimiser.param_groups:
-            group["lr"] = self.learning_rate
+        networks, latents = run.optimiser.param_groups
+        latents["lr"] = self.learning_rate
+        networks["lr"] = self.learning_rate * min(1.0, (run.step + 1) / (phase.n_gentle + 1))
         run.optimiser.zero_grad(set_to_none=True)
         output = self.model(
             soft_round_temperature=linear(*phase.temperature, run.step, phase.n_iterations),

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all figures have in common."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from numchic.picture import Picture
+
+F64 = NDArray[np.float64]
+
+_DPI = 110
+
+
+def png(figure: Figure) -> bytes:
+    """Contents of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+def to_rgb(picture: Picture) -> F64:
+    """RGB in [0, 1]; YUV by BT.709, full range, chroma repeated."""
+    maximum = (1 << picture.bitdepth) - 1
+    if picture.data_type == "rgb":
+        rgb: F64 = picture.to_rgb().astype(np.float64) / maximum
+        return rgb
+    height, width = picture.height, picture.width
+    planes = []
+    for plane in picture.planes:
+        rows = np.minimum(np.arange(height) * plane.shape[0] // height, plane.shape[0] - 1)
+        columns = np.minimum(np.arange(width) * plane.shape[1] // width, plane.shape[1] - 1)
+        planes.append(plane[rows][:, columns] / maximum)
+    y, u, v = planes[0], planes[1] - 0.5, planes[2] - 0.5
+    stacked: F64 = np.stack([y + 1.5748 * v, y - 0.1873 * u - 0.4681 * v, y + 1.8556 * u], -1)
+    return np.clip(stacked, 0.0, 1.0)
+
+
+def show(axes: Axes, image: F64, title: str, **options: Any) -> Any:
+    """Draw an image without ticks."""
+    axes.set_title(title, fontsize=9)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return axes.imshow(image, interpolation="nearest", **options)
