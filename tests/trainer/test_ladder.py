@@ -169,7 +169,7 @@ def test_gains_belong_to_the_networks(preset: Preset) -> None:
 
 
 def test_training_lowers_the_loss(folder: Path) -> None:
-    training = trained(folder, 60)
+    training = trained(folder, 40)
     assert training.log[-1]["loss"] < trained(folder, 10).log[-1]["loss"]
     assert training.progress == 1
     assert training.crops.names == ["0.png", "1.png"]
@@ -205,23 +205,20 @@ def test_windows_of_a_mosaic() -> None:
 
 
 def test_other_presets_are_fitted_in_the_end(folder: Path) -> None:
-    config = LadderConfig(presets=("lop", "mop", "hop"), steps=30)
+    config = LadderConfig(presets=("lop", "mop"), steps=20)
     training = LadderTraining(Crops(folder), config)
     training.prepare()
     states: list[dict[str, Tensor]] = []
-    for end in (24, 30):
+    for end in (16, 20):
         while training.step < end:
             training.advance()
         modules = {"ladder": training.ladder} | {d.preset: d for d in training.decoders}
         states.append(
             {f"{n}.{k}": t.clone() for n, m in modules.items() for k, t in m.state_dict().items()}
         )
-    start = {d.preset: d.base["arm/output/bias"] for d in map(SharedDecoder, config.presets)}
     before, after = states
-    for preset in ("mop", "hop"):
-        assert torch.equal(before[f"{preset}.base.arm/output/bias"], start[preset])
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"mop", "hop"}
+    assert changed == {"mop"}
 
 
 def test_posteriors_stay_pinned(folder: Path) -> None:
@@ -377,8 +374,8 @@ def test_packs_that_would_not_fit_into_memory(tmp_path: Path) -> None:
 
 
 def test_choice_of_the_start() -> None:
-    def choice(init: str, rgb: bool = True, lmbda: float = 1e-3, **settings: Any) -> str:
-        config = TrainConfig(preset="lop", init=init, lmbda=lmbda, **settings)
+    def choice(init: str, rgb: bool = True, **settings: Any) -> str:
+        config = TrainConfig(preset="lop", init=init, **settings)
         return choose_start(config, "lop", model_of(40, 56, **settings), rgb)
 
     assert choice("zero") == "zero"
@@ -388,6 +385,8 @@ def test_choice_of_the_start() -> None:
     assert choice("auto") == "ladder"
     assert choice("auto", lmbda=1e-6) == "shared"
     assert choice("auto", rgb=False) == "shared"
+    assert choice("auto", iterations=500) == "ladder"
+    assert choice("auto", iterations=501) == "shared"
     assert choice("auto", latent_resolution=(1, 6)) == "shared"
     assert choice("auto", latent_resolution=(0, 5)) == "shared"
     assert choice("auto", latent_resolution=(0, 7)) == "ladder"
@@ -430,9 +429,11 @@ def test_shared_networks_have_latents_of_zero() -> None:
     for name, tensor in param.items():
         if name.startswith("latent_grids"):
             assert not tensor.any()
-        else:
-            assert torch.equal(tensor, ladder[name])
     assert ladder["latent_grids.0"].any()
+    decoder = shipped_pack("lop").decoders["lop"]
+    for start, networks in ((param, decoder.first_networks()), (ladder, decoder.networks(1e-3))):
+        for name, tensor in networks.items():
+            torch.testing.assert_close(start[name], tensor.detach())
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Param
 from numchic_trainer.write import load_model
 
+_MOST_FROM_LADDER = 500  # iterations: with more, networks that know no ladder end up better
+
 
 def choose_start(config: TrainConfig, preset: Preset, model: CoolChicEncoder, rgb: bool) -> Start:
     """Kind of start that the settings ask for; "auto" is the best one that fits.
@@ -52,11 +54,12 @@ def choose_start(config: TrainConfig, preset: Preset, model: CoolChicEncoder, rg
     if config.init == "shared":
         return "shared"
     obstacle = _obstacle(config, pack, model, rgb)
-    if obstacle is None:
-        return "ladder"
     if config.init == "ladder":
-        raise UsageError(f"no start from a ladder: {obstacle}", "init", None, "ladder")
-    return "shared"
+        if obstacle is not None:
+            raise UsageError(f"no start from a ladder: {obstacle}", "init", None, "ladder")
+        return "ladder"
+    short = config.iterations <= _MOST_FROM_LADDER
+    return "ladder" if obstacle is None and short else "shared"
 
 
 def _obstacle(config: TrainConfig, pack: Pack, model: CoolChicEncoder, rgb: bool) -> str | None:
@@ -113,10 +116,12 @@ def starting_points(
         _put_stream(candidates[0], Path(config.init))
     elif start != "zero":
         pack = _pack(config, preset)
+        decoder = pack.decoders[preset]
         with torch.no_grad():
-            networks = pack.decoders[preset].networks(_nearest(config.lmbda, pack.lambdas))
-            _put_networks(candidates[0], networks, model, rgb)
-            if start == "ladder":
+            if start == "shared":
+                _put_networks(candidates[0], decoder.first_networks(), model, rgb)
+            else:
+                _put_networks(candidates[0], decoder.networks(config.lmbda), model, rgb)
                 _put_latents(candidates[0], pack, config.lmbda, model, target)
     return candidates
 
@@ -125,10 +130,6 @@ def _pack(config: TrainConfig, preset: Preset) -> Pack:
     if config.init_pack is None:
         return shipped_pack(preset)
     return read_pack(Path(config.init_pack))
-
-
-def _nearest(lmbda: float, bounds: tuple[float, float]) -> float:
-    return min(max(lmbda, bounds[0]), bounds[1])
 
 
 def _put_networks(

@@ -38,6 +38,8 @@ class SharedDecoder(nn.Module):
     base, slope : ParameterDict
         Every network parameter is base + slope * condition(lambda); names are those of
         :class:`CoolChicEncoder` with "/" in the place of ".".
+    first : ParameterDict
+        Networks for latents of zero: those of the mosaic, for all lambdas.
     gain : Parameter, shape (2, number of grids)
         The logarithm of the gain of grid i is gain[0, i] + gain[1, i] * condition(lambda).
     """
@@ -56,6 +58,9 @@ class SharedDecoder(nn.Module):
         }
         self.base = nn.ParameterDict(start)
         self.slope = nn.ParameterDict({name: torch.zeros_like(p) for name, p in start.items()})
+        self.first = nn.ParameterDict(
+            {name: nn.Parameter(p.clone(), requires_grad=False) for name, p in start.items()}
+        )
         self.gain = nn.Parameter(torch.zeros(2, N_LEVELS))
 
     @property
@@ -63,11 +68,21 @@ class SharedDecoder(nn.Module):
         """Model whose parameters are replaced when it is called."""
         return self._model[0]
 
-    def start_from(self, networks: Mapping[str, Tensor]) -> None:
-        """Take networks, named as in CoolChicEncoder, for all lambdas."""
+    def first_networks(self) -> dict[str, Tensor]:
+        """Networks for latents of zero; names are those of CoolChicEncoder."""
+        return {name.replace("/", "."): p for name, p in self.first.items()}
+
+    def take_first(self, networks: Mapping[str, Tensor]) -> None:
+        """Take networks for latents of zero, named as in CoolChicEncoder."""
+        with torch.no_grad():
+            for name, parameter in self.first.items():
+                parameter.copy_(networks[name.replace("/", ".")])
+
+    def begin_with_first(self) -> None:
+        """Let the networks for the latents of the ladder be those for latents of zero."""
         with torch.no_grad():
             for name, base in self.base.items():
-                base.copy_(networks[name.replace("/", ".")])
+                base.copy_(self.first[name])
 
     def networks(self, lmbda: float) -> dict[str, Tensor]:
         """Parameters for a lambda, with gains folded in; names are those of CoolChicEncoder."""

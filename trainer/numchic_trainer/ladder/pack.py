@@ -2,9 +2,9 @@
 """What was learned from many pictures, as a file (ladder-stochastic, 16).
 
 One ``.npz`` file holds the ladder in float16 (``ladder/NAME``), the decoder networks of one or
-more presets in float32 (``decoder/PRESET/base|slope/NAME``, ``decoder/PRESET/gain``) and ``meta``,
-a JSON object as bytes. A file may come from anywhere: it is read without pickle, and every shape is
-compared with what the networks have.
+more presets in float32 (``decoder/PRESET/base|slope|first/NAME``, ``decoder/PRESET/gain``) and
+``meta``, a JSON object as bytes. A file may come from anywhere: it is read without pickle, and
+every shape is compared with what the networks have.
 """
 
 from __future__ import annotations

@@ -125,7 +125,10 @@ class LadderTraining:
         self._optimiser = torch.optim.Adam(
             [
                 {"params": self.ladder.parameters(), "start": _LADDER_RATE},
-                {"params": self._networks.parameters(), "start": _DECODER_RATE},
+                {
+                    "params": [p for p in self._networks.parameters() if p.requires_grad],
+                    "start": _DECODER_RATE,
+                },
             ]
         )
         self._mosaic: Mosaic | None = None
@@ -135,7 +138,7 @@ class LadderTraining:
         self._recent: list[list[float]] = []  # not in the log yet
 
     def prepare(self, progress: Progress | None = None) -> None:
-        """Encode the mosaic, which gives first networks and first latents: some minutes.
+        """Encode a mosaic, which gives first networks and first latents: some minutes per preset.
 
         Parameters
         ----------
@@ -147,9 +150,11 @@ class LadderTraining:
         if self.config.steps is not None:
             wanted = self.config.steps
         iterations = round(min(wanted, _MOST_FIRST))
-        first = self.decoders[0]
-        self._mosaic = make_mosaic(self.crops, first.preset, iterations, self.config.seed, progress)
-        first.start_from(self._mosaic.networks)
+        for decoder in self.decoders:
+            mosaic = make_mosaic(self.crops, decoder.preset, iterations, self.config.seed, progress)
+            decoder.take_first(mosaic.networks)
+            self._mosaic = self._mosaic or mosaic
+        self.decoders[0].begin_with_first()
         self.seconds += time.perf_counter() - start
 
     @property
