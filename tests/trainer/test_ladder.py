@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import signal
 import zipfile
 from pathlib import Path
 from typing import Any, get_args
@@ -21,11 +22,13 @@ from torch.nn import functional as F
 
 import numchic
 from numchic.cli import main
-from numchic_bitstream import UsageError
+from numchic.picture import Picture
+from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer import CoolChicEncoder, TrainConfig, encode
 from numchic_trainer.config import Preset, architecture
 from numchic_trainer.ladder.crops import Crops
 from numchic_trainer.ladder.decoders import SharedDecoder
+from numchic_trainer.ladder.inspect import inspect
 from numchic_trainer.ladder.mosaic import Mosaic
 from numchic_trainer.ladder.network import N_LEVELS, Ladder, condition, crop
 from numchic_trainer.ladder.objective import imitation
@@ -257,6 +260,16 @@ def test_checkpoints_of_something_else(folder: Path, tmp_path: Path) -> None:
         trained(folder, 6, n=0).load(path)
 
 
+def test_threads_are_kept(folder: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        trained(folder, 1, n=0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_minutes_are_kept(folder: Path) -> None:
     training = LadderTraining(Crops(folder), LadderConfig(presets=("lop",), minutes=0.01))
     training.prepare()
@@ -328,13 +341,16 @@ def test_broken_packs(pack: Pack, tmp_path: Path) -> None:
     refused("ladder/top_prior", ladder__top_prior=None)
     refused("ladder/top_prior", ladder__top_prior=np.zeros((1, 2, 1, 1), np.int32))
     refused("finite", decoder__lop__gain=np.full((2, 7), np.nan, np.float32))
+    refused("finite", decoder__lop__gain=np.full((2, 7), 1e300))
     refused("unknown", decoder__lop__more=np.zeros(3))
+    refused("what it is", meta=np.frombuffer(b"[" * 100_000, np.uint8))
     refused("what it is", meta=np.frombuffer(b"{", np.uint8))
     refused("format", meta=None)
     pack.write(path)
     for change in (
         {"format": 2}, {"lambdas": [1e-2, 1e-3]}, {"presets": ["top"]}, {"widths": [1]},
-        {"presets": [["lop"]]}, {"lambdas": 3},
+        {"presets": [["lop"]]}, {"lambdas": 3}, {"lambdas": [1e-4, 1e400]}, {"steps": None},
+        {"pictures": None}, {"pictures": [1]},
     ):  # fmt: skip
         refused(None, meta=meta_with(path, **change))
 
@@ -347,6 +363,10 @@ def test_files_that_are_no_packs(pack: Pack, tmp_path: Path) -> None:
         path.write_bytes(bad)
         with pytest.raises(UsageError, match=r"a\.npz"):
             read_pack(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("meta.npy", b"\x93NUMPY\x01\x00\x04\x00(((\n")
+    with pytest.raises(UsageError, match=r"a\.npz"):
+        read_pack(path)
     np.savez(path, meta=np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(UsageError):
         read_pack(path)
@@ -360,6 +380,14 @@ def test_packs_that_would_not_fit_into_memory(tmp_path: Path) -> None:
         archive.writestr("ladder/top_prior.npy", bytes(20_000_000))
     with pytest.raises(UsageError, match="too large"):
         read_pack(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in "abcd":
+            archive.writestr(f"{name}.npy", bytes(5_000_000))
+    with pytest.raises(UsageError, match="too large"):
+        read_pack(path)
+    path.write_bytes(bytes(20_000_000))
+    with pytest.raises(UsageError, match="too large"):
+        read_pack(path)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
@@ -368,6 +396,28 @@ def test_packs_that_would_not_fit_into_memory(tmp_path: Path) -> None:
         archive.writestr("ladder/top_prior.npy", header.getvalue())
     with pytest.raises(UsageError):
         read_pack(path)
+
+
+def test_numbers_that_nobody_can_use(pack: Pack, tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    pack.write(path)
+    rewritten(path, decoder__lop__gain=np.full((2, 7), 1e30, np.float32))
+    with pytest.raises(UsageError, match="too large"):
+        start_of(picture(16, 16), init="shared", init_pack=str(path))
+    with torch.no_grad():
+        for parameter in pack.ladder.parameters():
+            parameter.fill_(60000.0)
+    pack.write(path)
+    with pytest.raises(NumchicError, match=r"no numbers|too large"):
+        start_of(picture(16, 16), init="ladder", init_pack=str(path))
+
+
+def test_lambdas_that_a_pack_does_not_know() -> None:
+    samples = picture(16, 16)
+    planes = (samples[..., 0], samples[..., 1], samples[..., 2])
+    for lmbda in (1e-6, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="lambda"):
+            inspect(shipped_pack("lop"), Picture(planes, "rgb", 8), "lop", lmbda)
 
 
 # --- what encodes start from
@@ -524,11 +574,23 @@ def test_a_goal_moves_the_start() -> None:
     assert result.lmbda != config.lmbda
 
 
+def test_a_goal_beyond_the_lambdas_of_the_pack(tmp_path: Path) -> None:
+    """The search goes on without the ladder, and says so after an interruption as well."""
+    config = TrainConfig(
+        preset="lop", iterations=0, init="ladder", lmbda=1e-4, target_psnr=60.0, rdoq=False
+    )
+    checkpoint = tmp_path / "a.training"
+    result = encode(picture(8, 8), config, checkpoint=checkpoint)
+    assert result.start == "shared"
+    again = encode(picture(8, 8), config, checkpoint=checkpoint)
+    assert (again.start, again.stream) == ("shared", result.stream)
+
+
 @pytest.mark.parametrize("preset", get_args(Preset))
 def test_shipped_packs(preset: Preset) -> None:
     pack = shipped_pack(preset)
     assert preset in pack.decoders
-    assert pack.lambdas == (1e-4, 2e-2)
+    assert pack.lambdas == (1e-4, 8e-3)
     unseen = {"kodim05.png", "kodim14.png", "kodim15.png", "kodim23.png", "kodim24.png"}
     assert not unseen & set(pack.meta["pictures"])
 
@@ -566,12 +628,15 @@ def test_an_interrupted_training(
     advance = LadderTraining.advance
 
     def interrupted(training: LadderTraining) -> None:
-        if training.step == 2:
-            raise KeyboardInterrupt
+        if training.step == 1:
+            signal.raise_signal(signal.SIGINT)
         advance(training)
 
     monkeypatch.setattr(LadderTraining, "advance", interrupted)
     assert run(*command).exit_code == 130
+    training = LadderTraining(Crops(folder), LadderConfig(presets=("lop",), steps=4))
+    training.load(tmp_path / "mine.npz.training")
+    assert training.step == 2
     monkeypatch.setattr(LadderTraining, "advance", advance)
     again = run(*command)
     assert again.exit_code == 2

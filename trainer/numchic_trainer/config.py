@@ -142,6 +142,8 @@ class TrainConfig:
         **settings
             All others.
         """
+        if effort not in EFFORTS:
+            raise UsageError("illegal setting", "effort", None, effort, ", ".join(EFFORTS))
         n = EFFORTS[effort] if iterations is None else iterations
         return cls(iterations=n, rdoq=effort != "fast", **settings)
 

@@ -246,6 +246,8 @@ class _Encode:
     def _beginning(self) -> tuple[list[Phase], list[Param]]:
         """Phases and starting points for the present lambda."""
         config = dataclasses.replace(self.config, lmbda=self.lmbda)
+        if self.attempts and config.init == "ladder":  # the search may leave the pack's lambdas
+            config = dataclasses.replace(config, init="auto")
         rgb = self.picture.data_type == "rgb"
         self.start = choose_start(config, self.preset, self.model, rgb)
         target = self._target(config.device)
@@ -398,6 +400,7 @@ class _Encode:
             "cpu": self.cpu_before + time.process_time() - self.cpu_start,
             "attempts": self.attempts,
             "lmbda": self.lmbda,
+            "start": self.start,
         }
         save_checkpoint(self.checkpoint, self.training, self._identity(), extra)
         self.saved_at = time.monotonic()
@@ -406,7 +409,7 @@ class _Encode:
         extra = load_checkpoint(path, self.training, self._identity())
         self.log, self.cpu_seconds = extra["log"], extra["cpu_seconds"]
         self.cpu_before = extra["cpu"]
-        self.lmbda = extra["lmbda"]
+        self.lmbda, self.start = extra["lmbda"], extra["start"]
         self.attempts = [Attempt(*attempt) for attempt in extra["attempts"]]
 
 

@@ -25,6 +25,8 @@ class _Trait(NamedTuple):
 # vhop decodes half as fast again as hop and has not been found better than it at usual sizes.
 _TRAITS = (_Trait("lop", 1.0, 470), _Trait("mop", 0.93, 750), _Trait("hop", 0.84, 1300))
 
+_FEWEST_FOR_LARGE = 200  # iterations
+
 # Loss of lop at lambda 1e-3 divided by the mean absolute difference of neighbours, and its growth.
 _LOSS_PER_DETAIL = 0.031
 _LOSS_EXPONENT = 0.6
@@ -34,10 +36,12 @@ def choose_preset(picture: Picture, config: TrainConfig) -> Preset:
     """Preset of the settings, or for "auto" the one with the lowest loss to be expected.
 
     The loss is estimated from the detail in the picture, from lambda and from the share that the
-    networks have of a picture of this size.
+    networks have of a picture of this size. Large networks need more than a few iterations.
     """
     if config.preset != "auto":
         return config.preset
+    if config.iterations < _FEWEST_FOR_LARGE:
+        return "lop"
     loss = _LOSS_PER_DETAIL * _detail(picture) * (config.lmbda / 1e-3) ** _LOSS_EXPONENT
     price = 8 * config.lmbda / (picture.height * picture.width)
     best = min(_TRAITS, key=lambda t: t.relative_loss * loss + price * t.network_bytes)

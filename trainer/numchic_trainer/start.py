@@ -15,6 +15,7 @@ from numchic_trainer.config import Preset, Start, TrainConfig
 from numchic_trainer.ladder.network import N_LEVELS, crop
 from numchic_trainer.ladder.pack import Pack, read_pack, shipped_pack
 from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.networks.stepsearch import MAX_INTEGER
 from numchic_trainer.training.plan import n_candidates
 from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Param
@@ -102,7 +103,9 @@ def starting_points(
     Raises
     ------
     UsageError
-        The stream to start from has another architecture.
+        The stream to start from has another architecture, or the pack leads to no useful numbers.
+    NumchicError
+        The ladder of the pack gives no numbers.
     OSError
         It cannot be read.
     """
@@ -123,6 +126,7 @@ def starting_points(
             else:
                 _put_networks(candidates[0], decoder.networks(config.lmbda), model, rgb)
                 _put_latents(candidates[0], pack, config.lmbda, model, target)
+        _check(candidates[0])
     return candidates
 
 
@@ -191,6 +195,14 @@ def _put_latents(
         if not grid.hyper and grid.level < N_LEVELS:
             tensor = param[f"latent_grids.{i}"]
             tensor.copy_(latents[grid.level][0, 0] / model.param.encoder_gain)
+
+
+def _check(param: Param) -> None:
+    """Refuse what could not be quantised: a pack may say anything."""
+    for name, tensor in param.items():
+        largest = float(tensor.abs().max())
+        if not largest <= MAX_INTEGER:  # also if it is NaN
+            raise UsageError("the pack gives a number that is too large", name, None, largest)
 
 
 def _put_stream(param: Param, path: Path) -> None:

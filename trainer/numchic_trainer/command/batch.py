@@ -84,9 +84,10 @@ def _stream_of(path: Path, output: Path) -> Path:
 
 
 def _key(path: Path, config: TrainConfig) -> str:
-    """Digest of a file and the settings."""
-    settings = json.dumps(dataclasses.asdict(config), sort_keys=True)
-    return hashlib.sha256(path.read_bytes() + settings.encode()).hexdigest()[:16]
+    """Digest of a file, the settings and the pack that they name."""
+    settings = json.dumps(dataclasses.asdict(config), sort_keys=True).encode()
+    pack = b"" if config.init_pack is None else Path(config.init_pack).read_bytes()
+    return hashlib.sha256(path.read_bytes() + settings + pack).hexdigest()[:16]
 
 
 class _Summary:

@@ -46,18 +46,18 @@ def train_ladder(
     else:
         with progress_bar("first networks") as tell:
             training.prepare(tell)
-    try:
-        with _progress_bar() as update, interruptible(update) as watched:
-            saved_at = time.monotonic()
-            while training.progress < 1:
-                training.advance()
+    with _progress_bar() as update, interruptible(update) as watched:
+        saved_at = time.monotonic()
+        while training.progress < 1:
+            training.advance()
+            try:
                 watched(training)
-                if time.monotonic() - saved_at > _SAVE_SECONDS:
-                    training.save(checkpoint)
-                    saved_at = time.monotonic()
-    except KeyboardInterrupt:
-        training.save(checkpoint)
-        raise
+            except KeyboardInterrupt:  # anywhere else it is a second one, amid a step
+                training.save(checkpoint)
+                raise
+            if time.monotonic() - saved_at > _SAVE_SECONDS:
+                training.save(checkpoint)
+                saved_at = time.monotonic()
     training.pack().write(out)
     if log is not None:
         write_table(log, training.log)

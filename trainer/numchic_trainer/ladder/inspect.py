@@ -41,13 +41,18 @@ def inspect(pack: Pack, picture: Picture, preset: Preset, lmbda: float) -> Inspe
     Raises
     ------
     UsageError
-        The picture is not RGB, or the pack has no networks of this preset.
+        The picture is not RGB, or the pack has no networks of this preset or for this lambda.
     """
     if picture.data_type != "rgb":
         raise UsageError("the ladder knows RGB pictures only", "picture", None, picture.data_type)
     if preset not in pack.decoders:
         raise UsageError(
             "the pack has no such networks", "preset", None, preset, ", ".join(pack.decoders)
+        )
+    low, high = pack.lambdas
+    if not low <= lmbda <= high:
+        raise UsageError(
+            "the pack is not for this lambda", "lmbda", None, lmbda, f"{low:g} .. {high:g}"
         )
     size = (picture.height, picture.width)
     rgb = torch.from_numpy(to_rgb(picture).astype(np.float32)).permute(2, 0, 1)[None]

@@ -69,8 +69,9 @@ def make_mosaic(
         tiles = crops.draw(_ROWS * _COLUMNS, coloured=False)
     samples = _join(tiles)
     config = TrainConfig(
-        preset=preset, init="zero", iterations=iterations, lmbda=LMBDA, seed=seed, rdoq=False
-    )
+        preset=preset, init="zero", iterations=iterations, lmbda=LMBDA, seed=seed, rdoq=False,
+        threads=torch.get_num_threads(),  # which the encode sets for all that follows
+    )  # fmt: skip
     stream = encode(samples, config, progress=progress).stream
     model = load_model(read_stream(stream).frames[0].residue)
     networks = {name: parameter.detach() for name, parameter in model.named_parameters()}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from numchic_bitstream import NumchicError
 from numchic_trainer.ladder.stochastic import NormalStochasticBlock, StochasticData
 
 WIDTHS = (12, 24, 32, 32, 32, 32, 32)
@@ -93,6 +94,11 @@ class Ladder(nn.Module):
         list of StochasticData
             Finest level first. The latents have shape (B, 1, H', W') with H' and W' the sizes,
             padded to multiples of 128, divided by 2^i.
+
+        Raises
+        ------
+        NumchicError
+            A parameter of a distribution is not a finite number.
         """
         features = self._features(picture, lmbda)
         top = (features[-1].shape[-2], features[-1].shape[-1])
@@ -111,7 +117,10 @@ class Ladder(nn.Module):
         found: list[StochasticData] = []
         for i in reversed(range(N_LEVELS)):
             is_top = i == N_LEVELS - 1
-            out, data = self._draw(i, t, None if features is None else features[i], sample)
+            try:
+                out, data = self._draw(i, t, None if features is None else features[i], sample)
+            except ValueError as error:  # diverged, or from a pack that somebody made up
+                raise NumchicError(f"the ladder gives no numbers: {error}", f"level {i}") from error
             found.append(data)
             t = self.top_down[i](out if is_top else t + out)
             if i:

@@ -13,7 +13,6 @@ import functools
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -35,8 +34,9 @@ FORMAT = 1
 _SHIPPED: dict[Preset, str] = {
     "lop": "lop.npz", "mop": "hop.npz", "hop": "hop.npz", "vhop": "hop.npz",
 }  # fmt: skip
-_MAX_BYTES = 16_000_000  # of one array; the largest that is expected has 20 kB
+_MAX_BYTES = 16_000_000  # of all arrays; those of four presets have less than 1 MB
 _MAX_ARRAYS = 2000
+_MAX_LAMBDA = 1e3
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,11 @@ def read_pack(path: Path) -> Pack:
     OSError
         The file cannot be read.
     """
-    return _parse(path.read_bytes(), path.name)
+    with path.open("rb") as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise UsageError("the pack is too large", path.name)
+    return _parse(data, path.name)
 
 
 @functools.cache
@@ -100,8 +104,9 @@ def shipped_pack(preset: Preset) -> Pack:
 def _parse(data: bytes, name: str) -> Pack:
     arrays = _arrays(data, name)
     meta = _meta(arrays.pop("meta", None), name)
-    ladder = Ladder()
-    decoders = {preset: SharedDecoder(preset) for preset in meta["presets"]}
+    with torch.random.fork_rng(devices=[]):  # what is drawn is replaced
+        ladder = Ladder()
+        decoders = {preset: SharedDecoder(preset) for preset in meta["presets"]}
     expected: dict[str, nn.Module] = {"ladder": ladder}
     expected |= {f"decoder/{preset}": decoder for preset, decoder in decoders.items()}
     for prefix, module in expected.items():
@@ -116,16 +121,20 @@ def _arrays(data: bytes, name: str) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
-            if len(entries) > _MAX_ARRAYS or any(e.file_size > _MAX_BYTES for e in entries):
-                raise UsageError("the pack is too large", name)
+            _check_size(entries, name)
             return {
                 entry.filename.removesuffix(".npy"): _array(archive.read(entry))
                 for entry in entries
             }
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
-        if isinstance(error, UsageError):
-            raise
+    except UsageError:
+        raise
+    except Exception as error:  # zipfile, its codecs and NumPy's parser raise a dozen kinds
         raise UsageError(f"not a pack, or a damaged one: {error}", name) from error
+
+
+def _check_size(entries: list[zipfile.ZipInfo], name: str) -> None:
+    if len(entries) > _MAX_ARRAYS or sum(entry.file_size for entry in entries) > _MAX_BYTES:
+        raise UsageError("the pack is too large", name)
 
 
 def _array(data: bytes) -> NDArray[Any]:
@@ -142,18 +151,27 @@ def _array(data: bytes) -> NDArray[Any]:
 
 def _meta(data: NDArray[Any] | None, name: str) -> dict[str, Any]:
     try:
-        meta = json.loads(data.tobytes()) if data is not None else {}
-        if meta.get("format") != FORMAT:
-            raise UsageError("pack of another format", "format", None, meta.get("format"), FORMAT)
-        low, high = meta["lambdas"]
-        presets = meta["presets"]
-        good = 0 < low < high and set(presets) <= set(get_args(Preset))
-        if not good or tuple(meta["widths"]) != WIDTHS:
-            raise UsageError("the pack does not fit this program", name)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        meta: dict[str, Any] = json.loads(data.tobytes()) if data is not None else {}
+        found = meta.get("format")
+        good = found == FORMAT and _fits(meta)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f"the pack does not say what it is: {error}", name) from error
-    found: dict[str, Any] = meta
-    return found
+    if found != FORMAT:
+        raise UsageError("pack of another format", "format", None, found, FORMAT)
+    if not good:
+        raise UsageError("the pack does not fit this program", name)
+    return meta
+
+
+def _fits(meta: dict[str, Any]) -> bool:
+    low, high = meta["lambdas"]
+    return (
+        0 < low < high <= _MAX_LAMBDA
+        and set(meta["presets"]) <= set(get_args(Preset))
+        and tuple(meta["widths"]) == WIDTHS
+        and isinstance(meta["steps"], int)
+        and all(isinstance(name, str) for name in meta["pictures"])
+    )
 
 
 def _fill(module: nn.Module, prefix: str, arrays: dict[str, NDArray[Any]], name: str) -> None:
@@ -168,6 +186,8 @@ def _fill(module: nn.Module, prefix: str, arrays: dict[str, NDArray[Any]], name:
                 raise UsageError(
                     "the networks of the pack are others", path, None, found, tuple(tensor.shape)
                 )
-            if not np.isfinite(array).all():
+            with np.errstate(over="ignore"):
+                numbers = array.astype(np.float32)
+            if not np.isfinite(numbers).all():
                 raise UsageError("the pack has a number that is not finite", path, None, name)
-            tensor.copy_(torch.from_numpy(array.astype(np.float32)))
+            tensor.copy_(torch.from_numpy(numbers))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,10 @@ from numchic_trainer.ladder.network import WIDTHS, Ladder
 from numchic_trainer.ladder.objective import Objective, imitation, objective
 from numchic_trainer.ladder.pack import FORMAT, Pack
 
-LAMBDAS = (1e-4, 2e-2)
-"""Least and largest lambda that is trained for."""
+LAMBDAS = (1e-4, 8e-3)
+"""Least and largest lambda that a pack is for: at larger ones its latents do not help."""
 
+_TRAINED_LAMBDAS = (1e-4, 2e-2)
 _FORMAT = "numchic ladder training 1"
 _LADDER_RATE, _DECODER_RATE = 2e-3, 1e-2
 _WARM_UP = 50  # steps
@@ -282,12 +282,10 @@ class LadderTraining:
         OSError
             It cannot be read.
         """
+        data = path.read_bytes()
         try:
-            state = torch.load(io.BytesIO(path.read_bytes()), weights_only=True)
-            if state["format"] != _FORMAT:
-                raise UsageError("not a checkpoint of this version", path.name)
-            if state["identity"] != self._identity():
-                raise UsageError("the checkpoint belongs to other settings or pictures", path.name)
+            state = torch.load(io.BytesIO(data), weights_only=True)
+            self._check(state, path.name)
             self.ladder.load_state_dict(state["ladder"])
             self._networks.load_state_dict(state["networks"])
             self._optimiser.load_state_dict(state["optimiser"])
@@ -295,11 +293,19 @@ class LadderTraining:
             self._mosaic = state["mosaic"] and Mosaic(**state["mosaic"])
             self.step, self.seconds = state["step"], state["seconds"]
             self.log, self._recent = state["log"], state["recent"]
-        except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
+        except UsageError:
+            raise
+        except Exception as error:  # torch raises a dozen kinds
             raise UsageError(f"not a checkpoint, or a damaged one: {error}", path.name) from error
+
+    def _check(self, state: dict[str, Any], name: str) -> None:
+        if state["format"] != _FORMAT:
+            raise UsageError("not a checkpoint of this version", name)
+        if state["identity"] != self._identity():
+            raise UsageError("the checkpoint belongs to other settings or pictures", name)
 
 
 def _draw_lmbda() -> float:
     """Draw a lambda; those in the middle, which are wanted most, come more often."""
-    low, high = (math.log(bound) for bound in LAMBDAS)
+    low, high = (math.log(bound) for bound in _TRAINED_LAMBDAS)
     return math.exp(low + (high - low) * float(torch.rand(2).mean()))

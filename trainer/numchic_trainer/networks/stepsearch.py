@@ -20,7 +20,7 @@ from numchic_bitstream.headers import MAX_EXPGOL_CNT, MAX_Q_STEP
 from numchic_trainer.model.encoder import KINDS, CoolChicEncoder
 from numchic_trainer.training.target import Target
 
-_MAX_INTEGER = 65535
+MAX_INTEGER = 65535
 SEARCH_ORDER = ("arm", "ifce", "synthesis", "upsampling")
 
 
@@ -121,7 +121,7 @@ def _search(
     for exponent in range(maximum + 1):
         step = 2.0**-exponent
         integers = torch.round(flat / step)
-        if integers.numel() and float(integers.abs().max()) > _MAX_INTEGER:
+        if integers.numel() and float(integers.abs().max()) > MAX_INTEGER:
             continue
         for p, o in zip(parameters, originals, strict=True):
             p.copy_(torch.round(o / step) * step)
