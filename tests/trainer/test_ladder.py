@@ -26,6 +26,7 @@ from numchic.picture import Picture
 from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer import CoolChicEncoder, TrainConfig, encode
 from numchic_trainer.config import Preset, architecture
+from numchic_trainer.ladder import mosaic
 from numchic_trainer.ladder.crops import Crops
 from numchic_trainer.ladder.decoders import SharedDecoder
 from numchic_trainer.ladder.inspect import inspect
@@ -69,6 +70,14 @@ def start_of(
     (param,) = starting_points(model, config, start, preset, target_of(samples, config.lmbda))
     model.set_param(param)
     return model, param
+
+
+@pytest.fixture(autouse=True)
+def _small_mosaic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One crop instead of twelve, and no threads that wait for each other."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(mosaic, "_ROWS", 1)
+    monkeypatch.setattr(mosaic, "_COLUMNS", 1)
 
 
 @pytest.fixture
@@ -180,13 +189,13 @@ def test_training_lowers_the_loss(folder: Path) -> None:
 
 def test_first_the_mosaic_is_imitated(folder: Path) -> None:
     training = trained(folder, 100, n=0)
-    mosaic = training._mosaic
-    assert mosaic is not None
+    lesson = training._mosaic
+    assert lesson is not None
 
     def distance() -> float:
         torch.manual_seed(0)
         with torch.no_grad():
-            return imitation(training.ladder, mosaic, 4, 0.0).item()
+            return imitation(training.ladder, lesson, 4, 0.0).item()
 
     start = distance()
     networks = {n: t.clone() for n, t in training.decoders[0].state_dict().items()}
@@ -403,7 +412,7 @@ def test_numbers_that_nobody_can_use(pack: Pack, tmp_path: Path) -> None:
     pack.write(path)
     rewritten(path, decoder__lop__gain=np.full((2, 7), 1e30, np.float32))
     with pytest.raises(UsageError, match="too large"):
-        start_of(picture(16, 16), init="shared", init_pack=str(path))
+        start_of(picture(16, 16), init="ladder", init_pack=str(path))
     with torch.no_grad():
         for parameter in pack.ladder.parameters():
             parameter.fill_(60000.0)

@@ -246,10 +246,13 @@ class _Encode:
     def _beginning(self) -> tuple[list[Phase], list[Param]]:
         """Phases and starting points for the present lambda."""
         config = dataclasses.replace(self.config, lmbda=self.lmbda)
-        if self.attempts and config.init == "ladder":  # the search may leave the pack's lambdas
-            config = dataclasses.replace(config, init="auto")
         rgb = self.picture.data_type == "rgb"
-        self.start = choose_start(config, self.preset, self.model, rgb)
+        try:
+            self.start = choose_start(config, self.preset, self.model, rgb)
+        except UsageError:
+            if not self.attempts:
+                raise
+            self.start = "shared"  # the search has left the lambdas of the ladder
         target = self._target(config.device)
         candidates = starting_points(self.model, config, self.start, self.preset, target, rgb=rgb)
         return plan(config, self.preset, self.start), candidates
