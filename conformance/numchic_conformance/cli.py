@@ -216,19 +216,16 @@ def stages_command(stream: Path, folder: Path) -> None:
     """Write every stage of decoding IN as an array into DIR: NAME.npy.
 
     parameters.M_K (int64), latents.K (int8; 0 is the finest), dense and synthesis (float32),
-    samples (uint8 or uint16; of stills).
+    samples (uint8 or uint16).
     """
     with exit_status():
-        import numchic
-        from numchic_bitstream import read_stream
-        from numchic_conformance.stages import decode_stages, samples_of, write_stages
+        from numchic_conformance.stages import decode_samples, decode_stages, write_stages
 
         data = stream.read_bytes()
         folder.mkdir(parents=True, exist_ok=True)
         write_stages(decode_stages(data), folder)
-        if read_stream(data).header.n_frames == 1:
-            picture = numchic.decode(data, check_integrity=False)
-            write_stages(iter([("samples", samples_of(picture))]), folder)
+        samples = decode_samples(data, check_integrity=False)
+        write_stages(iter([("samples", samples)]), folder)
 
 
 def _require_development_install() -> None:

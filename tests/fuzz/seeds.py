@@ -43,6 +43,7 @@ def seeds(target: str) -> list[bytes]:
         "parameters": _parameters,
         "latents": _latents,
         "rangecoder": _rangecoder,
+        "video": _videos,
     }
     return list(makers.get(target, _streams)())
 
@@ -69,6 +70,23 @@ def _streams() -> Iterator[bytes]:
     metadata = Metadata(b"profile", b"II*\0" + bytes(4), (("Title", "A"),), ((9, b""),))
     for some in (None, metadata):
         yield builders.with_trailer(builders.stream(**decoders.ARCHITECTURES[0]), some)
+
+
+def _videos() -> Iterator[bytes]:
+    """Short videos of small decoders, with every filter size and kind of samples."""
+    plain = decoders.ARCHITECTURES[0]
+    structures = (
+        VideoHeader(n_frames=2, p_pos=(1,)),
+        VideoHeader(n_frames=3, intra_pos=(0, 2)),
+        VideoHeader(n_frames=4, p_pos=(1, 3)),
+    )
+    for i, k in enumerate((2, 4, 6, 8, 14)):
+        frame: dict[str, Any] = {"frame_data_type": ("yuv420", "rgb", "yuv444")[i % 3]}
+        yield builders.video(
+            i, structure=structures[i % 3], warp_filter_size=k, networks=plain, **frame
+        )
+    yield builders.with_trailer(builders.video(structure=structures[0], networks=plain))
+    yield builders.video(networks=plain, img_size=(2, 2), bitdepth=10)
 
 
 def _overflow() -> bytes:

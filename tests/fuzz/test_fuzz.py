@@ -49,6 +49,7 @@ N_MUTATIONS = {
     "rangecoder": 6000,
     "latents": 700,
     "decode": 1200,
+    "video": 300,
     "pillow": 800,
 }
 
