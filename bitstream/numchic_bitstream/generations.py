@@ -17,6 +17,8 @@ from numchic_bitstream.limits import Limits
 from numchic_bitstream.stream import read_stream
 from numchic_bitstream.structure import CodedFrame
 
+_FIRST_BYTE_OF_4 = b"\6"  # the size of the header
+
 
 class Coded(Protocol):
     """What the parsed streams of all generations have."""
@@ -53,12 +55,16 @@ def detect_generation(data: bytes, limits: Limits | None = None) -> str:
     -------
     {"5.0", "4.2", "4.1", "4.0", "3.x"}
     """
+    return _detect(data, limits) or "5.0"
+
+
+def _detect(data: bytes, limits: Limits | None) -> str | None:
     # How the other generations begin; a still of 5.0, with 00 10, need not load their modules.
-    if data[:1] != b"\6" and data[:2] != b"\0\t":
+    if data[:1] != _FIRST_BYTE_OF_4 and data[:2] != b"\0\t":
         return "5.0"
     from numchic_bitstream import v4
 
-    return v4.detect_generation(data, limits) or "5.0"
+    return v4.detect_generation(data, limits)
 
 
 def read_any(
@@ -69,6 +75,8 @@ def read_any(
 ) -> Coded:
     """Read a stream of any generation; see :func:`numchic_bitstream.read_stream`.
 
+    What begins like 4.x and is none gets the error of the 4.x generation that it fits longest.
+
     Raises
     ------
     StreamError, LimitError
@@ -78,11 +86,12 @@ def read_any(
     """
     limits = limits or Limits()
     limits.check("stream_bytes", len(data))
-    generation = detect_generation(data, limits)
-    if generation == "5.0":
-        return read_stream(data, limits, listener=listener)
+    generation = _detect(data, limits)
     if generation == "3.x":
         raise UnsupportedError("a stream of Cool-chic 3.x", "generation", 0, "3.x", ">= 4.0")
+    damaged_4 = generation is None and data[:1] == _FIRST_BYTE_OF_4
+    if generation in {"5.0", None} and not damaged_4:
+        return read_stream(data, limits, listener=listener)
     from numchic_bitstream import v4
 
     return v4.read_stream(data, limits, listener=listener)

@@ -76,6 +76,14 @@ def conformance_command() -> None:
     "--side", default="numchic", show_default=True, help="Another decoder of this Python: trainer."
 )
 @click.option(
+    "--generation",
+    "generations",
+    multiple=True,
+    metavar="GENERATION",
+    help="Generation of the format that the decoder knows, such as 4.2; may be repeated; others "
+    "are not supported. Default: 5.0, and all for numchic itself.",
+)
+@click.option(
     "--jobs", type=click.IntRange(min=1), help="Vectors at a time. Default: one per processor."
 )
 @click.option(
@@ -116,6 +124,7 @@ def _run(
     patterns: tuple[str, ...],
     decoder: str | None,
     side: str,
+    generations: tuple[str, ...],
     jobs: int | None,
     timeout: float,
     unsupported_status: int,
@@ -136,7 +145,12 @@ def _run(
     if decoder is not None:
         command = CommandDecoder(decoder, timeout, unsupported_status)
     running: Iterable[Result] = run_vectors(
-        vectors, command=command, side=side, timeout=timeout, jobs=jobs or os.cpu_count() or 1
+        vectors,
+        command=command,
+        side=side,
+        timeout=timeout,
+        jobs=jobs or os.cpu_count() or 1,
+        generations=generations,
     )
     with ExitStack() as stack:
         if is_terminal():

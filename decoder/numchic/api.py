@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -108,7 +108,7 @@ def decode_frames(
     threads: int | None = None,
     progress: Progress | None = None,
     check_integrity: bool = True,
-) -> Iterator[Picture]:
+) -> Generator[Picture, None, None]:
     """Decode the frames of a video in display order, each as soon as it is final.
 
     Memory does not grow with the length of the video: of the frames decoded so far only those are
@@ -124,13 +124,14 @@ def decode_frames(
         step. Frames that these are predicted from are decoded as well, but not given.
     progress : callable, optional
         Called with "frames", the number of frames decoded and of those to decode, while a frame is
-        waited for. An exception it raises stops the decoding.
+        waited for; where only one is decoded, as for :func:`decode`. An exception it raises stops
+        the decoding.
 
     Returns
     -------
-    iterator of Picture
+    generator of Picture
         Headers have been read and limits checked when this function returns; decoding starts with
-        the first frame asked for, and ends when the iterator is closed.
+        the first frame asked for, and ends when the generator is closed.
 
     Raises
     ------
@@ -144,8 +145,11 @@ def decode_frames(
     """
     decoding = _Decoding(source, limits, threads, progress, check_integrity)
     n_frames = len(decoding.stream.places)
-    wanted = range(n_frames)[frames or slice(None)]
-    if not wanted or wanted.step < 0:
+    try:
+        wanted = range(n_frames)[slice(None) if frames is None else frames]
+    except (TypeError, ValueError):
+        wanted = range(0)
+    if not isinstance(wanted, range) or not wanted or wanted.step < 0:
         raise UsageError("no frames", "frames", None, frames, f"a part of 0..{n_frames - 1}")
     return decoding.pictures(wanted)
 
@@ -177,13 +181,13 @@ class _Decoding:
             else:
                 self.metadata = _readable_metadata(data, self.stream, self.limits)
 
-    def pictures(self, wanted: Sequence[int]) -> Iterator[Picture]:
+    def pictures(self, wanted: Sequence[int]) -> Generator[Picture, None, None]:
         """Give some frames; limits are checked at once."""
         memory = estimate_memory(self.stream, self.threads, wanted)
         self.limits.check("memory_bytes", memory)
         return self._pictures(wanted)
 
-    def _pictures(self, wanted: Sequence[int]) -> Iterator[Picture]:
+    def _pictures(self, wanted: Sequence[int]) -> Generator[Picture, None, None]:
         places, check = self.stream.places, None
         if self.trailer is not None and len(wanted) == len(places):
             assert isinstance(self.stream, Stream)  # only these have trailers

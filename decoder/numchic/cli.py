@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +24,7 @@ import click
 from numchic._version import __version__
 from numchic.api import Source, decode, decode_frames, read_info, read_source
 from numchic.describe import describe
-from numchic.images import FORMATS, encode_image, format_of
+from numchic.images import FORMATS, encode_image, format_of, y4m_frame, y4m_header
 from numchic.options import LIMIT_OPTIONS, FrameRange, Rate, limit_options
 from numchic.output import open_sink, write
 from numchic.progress import Progress
@@ -176,11 +176,16 @@ def decode_command(
         with _progress_bar() as progress:
             if isinstance(frames, int):
                 picture = decode(data, frame=frames, progress=progress, **options)
-                write(output_name, encode_image(picture, kind), output)
+                if kind == "y4m":
+                    contents = y4m_header(picture, fps) + y4m_frame(picture)
+                else:
+                    contents = encode_image(picture, kind)
+                write(output_name, contents, output)
                 return
             pictures = decode_frames(data, frames=frames, progress=progress, **options)
             shown = range(n_frames)[frames or slice(None)]
-            with open_sink(output_name, kind, fps, output) as put:
+            # Closed at once on an error, so that no thread decodes what nobody will see.
+            with closing(pictures), open_sink(output_name, kind, fps, output) as put:
                 for display_index, picture in zip(shown, pictures, strict=True):
                     put(display_index, picture)
 

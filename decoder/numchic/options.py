@@ -53,7 +53,7 @@ class FrameRange(_ParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int | slice:
         """Convert the text."""
-        found = re.fullmatch(r"(\d*)(:?)(\d*)", str(value), re.ASCII)
+        found = re.fullmatch(r"(\d{0,9})(:?)(\d{0,9})", str(value), re.ASCII)
         if not found or not value:
             self.fail(f"{value!r} is neither a frame N nor frames A:B", param, ctx)
         first, colon, stop = found.groups()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Compile and cache all kernels by coding and decoding pictures of a few samples."""
+"""Compile and cache all kernels by coding and decoding pictures of a few samples.
+
+The streams here are of 5.0; those of the older generations are in :mod:`numchic.v4.warmup`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 
 from numchic.api import decode_frames
 from numchic.latents import encode_latents
+from numchic.v4 import warmup as v4_warmup
 from numchic_bitstream.grids import grid_list
 from numchic_bitstream.headers import (
     CoolChicHeader,
@@ -69,3 +73,4 @@ def tiny_coolchic(header: CoolChicHeader) -> CoolChic:
 def warm_up() -> None:
     """Compile every kernel, or load it from the cache."""
     list(decode_frames(tiny_video(tiny_header()), threads=1))
+    v4_warmup.warm_up()

@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 
 import conformance_tools
-from conformance_tools import tiny_suite
+from conformance_tools import script, tiny_suite
 from numchic import UsageError
-from numchic_conformance import Expect, ExpectedError, Outcome, Suite, Vector, run_vectors
+from numchic_conformance import (
+    CommandDecoder,
+    Expect,
+    ExpectedError,
+    Outcome,
+    Suite,
+    Vector,
+    run_vectors,
+)
 from numchic_conformance.check import check_ours, check_stages
 from numchic_conformance.stages import Stages, decode_stages
 
@@ -107,6 +115,17 @@ def test_other_generations_are_not_supported(suite: Suite) -> None:
     assert result.outcome is Outcome.NOT_SUPPORTED
     old = dataclasses.replace(suite.vectors[0], generation="4.2")
     (result,) = run_vectors([old], side="trainer")
+    assert result.outcome is Outcome.NOT_SUPPORTED
+
+
+def test_only_generations_that_are_claimed_are_run(suite: Suite, tmp_path: Path) -> None:
+    old = dataclasses.replace(suite.vectors[0], generation="4.1")
+    command = CommandDecoder(script(tmp_path, "sys.exit(1)"))
+    (result,) = run_vectors([old], command=command)
+    assert (result.outcome, result.message) == (Outcome.NOT_SUPPORTED, "generation 4.1")
+    (result,) = run_vectors([old], command=command, generations=["4.1", "5.0"])
+    assert result.outcome is Outcome.FAIL
+    (result,) = run_vectors([suite.vectors[0]], generations=["4.1"])
     assert result.outcome is Outcome.NOT_SUPPORTED
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,8 @@ def test_decode_a_frame_of_a_video(tmp_path: Path) -> None:
     assert (tmp_path / "out.yuv").read_bytes() == PICTURES[1].to_bytes()
     result = run("decode", "-", "-", "--frames", 2, "--format", "yuv", stdin=VIDEO)
     assert result.stdout_bytes == PICTURES[2].to_bytes()
+    result = run("decode", "-", "-", "--frames", 2, "--format", "y4m", "--fps", 50, stdin=VIDEO)
+    assert result.stdout_bytes.startswith(b"YUV4MPEG2 W6 H4 F50:1 ")
 
 
 def test_decode_a_video_to_numbered_files(tmp_path: Path) -> None:
@@ -101,7 +104,22 @@ def test_a_video_in_one_file_appears_at_once(tmp_path: Path) -> None:
     assert output.read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("option", ["--frames=1:2:3", "--frames=-1", "--frames=", "--fps=0"])
+def test_nothing_is_decoded_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("numchic.output._Appending.__call__", fail)
+    before = set(threading.enumerate())
+    result = run("decode", "-", "-", "--threads", 2, stdin=VIDEO)
+    assert result.exit_code == 5
+    # The result holds the exception, and that everything that was alive when it was raised.
+    assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--frames=1:2:3", "--frames=-1", "--frames=", "--frames=" + 5000 * "1", "--fps=0"],
+)
 def test_options_that_make_no_sense(option: str) -> None:
     assert run("decode", "-", "-", option, stdin=VIDEO).exit_code == 2
 

@@ -18,8 +18,10 @@ import builders
 import numchic
 from numchic.cli import main
 from numchic.pillow_image import FORMAT
-from numchic_bitstream import UnsupportedError
+from numchic_bitstream import CorruptError, StreamError, TruncatedError, UnsupportedError
 from numchic_bitstream.generations import detect_generation, read_any
+from numchic_conformance.synthetic.v4.draw import Draw
+from numchic_conformance.synthetic.v4.streams import make_stream
 from vectors import MISSING, shared_folder
 
 FOLDER = shared_folder()
@@ -63,6 +65,19 @@ def test_the_oldest_streams_are_not_supported() -> None:
     with pytest.raises(UnsupportedError) as caught:
         read_any(data)
     assert (caught.value.field, caught.value.found) == ("generation", "3.x")
+
+
+def test_a_damaged_header_gives_the_error_of_its_generation() -> None:
+    data = bytearray(make_stream(Draw("damaged"), "4.1", (8, 8), frames=((0, "I"), (1, "I"))))
+    data[6] += 1  # n_bytes_header of the first frame
+    with pytest.raises(CorruptError) as caught:
+        read_any(bytes(data))
+    assert (caught.value.field, caught.value.offset) == ("n_bytes_header", 6)
+    with pytest.raises(TruncatedError) as cut:
+        read_any(bytes(data[:10]))
+    assert cut.value.offset == 10
+    with pytest.raises(StreamError):
+        read_any(b"\0\t")  # begins like 3.x, and is taken for 5.0
 
 
 @needs_vectors

@@ -33,5 +33,6 @@ TARGETS = {
     "latents": Target(latents, 1536),
     "decode": Target(decode, 1536),
     "video": Target(video, 2048),
+    "v4": Target(video, 1536),  # the same function; inputs are of the older generations
     "pillow": Target(pillow, 1536),
 }

@@ -50,6 +50,7 @@ N_MUTATIONS = {
     "latents": 700,
     "decode": 1200,
     "video": 300,
+    "v4": 600,
     "pillow": 800,
 }
 

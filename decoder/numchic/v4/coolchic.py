@@ -23,6 +23,7 @@ from numchic.v4.latents import decode_plane, interior, new_plane
 from numchic.v4.synthesis import MARGIN, Synthesiser
 from numchic.v4.upsampling import Upsampler
 from numchic_bitstream.complexity import BAND_ROWS
+from numchic_bitstream.errors import NumchicError
 from numchic_bitstream.v4.grids import coded_planes, output_size, resolution_size
 from numchic_bitstream.v4.parameters import read_parameters
 from numchic_bitstream.v4.stream import CoolChic
@@ -106,6 +107,8 @@ class SignalDecoder:
             rendering.over = True
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
+            # They refer back to it, so that its arrays would wait for the garbage collector.
+            rendering.jobs.clear()
 
 
 class _Job:
@@ -119,12 +122,18 @@ class _Job:
         self._unclaimed = Lock()
 
     def run(self) -> None:
-        """Do the work unless somebody else does; what it raises is kept in the future."""
+        """Do the work unless somebody else does; what it raises is kept in the future.
+
+        What is no error of the stream, such as an interruption, goes to the caller as well, so that
+        it does not take up another job.
+        """
         if self._unclaimed.acquire(blocking=False):
             try:
                 self._work()
             except BaseException as error:
                 self.future.set_exception(error)
+                if not isinstance(error, NumchicError):
+                    raise
             else:
                 self.future.set_result(None)
 

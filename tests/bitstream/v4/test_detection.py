@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from naive.v4 import streams
 from numchic_bitstream import CorruptError, Limits, TruncatedError
 from numchic_bitstream.v4 import detect_generation, read_stream
 from numchic_bitstream.v4.headers import GENERATIONS, Generation
 from numchic_bitstream.v4.walk import attempt
+from numchic_conformance.synthetic.v4.draw import Draw
+from numchic_conformance.synthetic.v4.streams import make_stream
 from v4_vectors import Vector4, v4_vectors
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "rings.cool"
@@ -35,16 +35,16 @@ def test_vectors(vector: Vector4) -> None:
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_exactly_one_walk_succeeds(generation: Generation) -> None:
     for seed in range(6):
-        rng = random.Random(f"{generation} {seed}")
+        draw = Draw(f"{generation} {seed}")
         frames = ((0, "I"), (1, "P")) if seed % 2 else ((0, "I"),)
-        data = streams.make_stream(rng, generation, (8, 8), "yuv420", 10, frames)
+        data = make_stream(draw, generation, (8, 8), "yuv420", 10, frames)
         assert accepted(data) == [generation]
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_truncation(generation: Generation) -> None:
-    rng = random.Random(1)
-    data = streams.make_stream(rng, generation, (8, 8), "yuv420", 8, ((0, "I"), (1, "P")))
+    draw = Draw(1)
+    data = make_stream(draw, generation, (8, 8), "yuv420", 8, ((0, "I"), (1, "P")))
     n_first = 6 + read_stream(data).frames[0].header.n_bytes_header
     for n in range(0, len(data), 7):
         found = detect_generation(data[:n])
@@ -80,14 +80,14 @@ def test_a_video_that_starts_like_an_older_one() -> None:
 
 
 def test_the_number_of_frames_is_limited_while_walking() -> None:
-    rng = random.Random(3)
-    data = streams.make_stream(rng, "4.1", (8, 8), "yuv420", 8, ((0, "I"), (1, "I"), (2, "I")))
+    draw = Draw(3)
+    data = make_stream(draw, "4.1", (8, 8), "yuv420", 8, ((0, "I"), (1, "I"), (2, "I")))
     assert detect_generation(data, Limits(frames=2)) == "4.1"
 
 
 def test_the_error_is_that_of_the_walk_that_got_furthest() -> None:
-    rng = random.Random(4)
-    data = streams.make_stream(rng, "4.1", (8, 8), "yuv420", 8, ((0, "I"), (1, "I")))
+    draw = Draw(4)
+    data = make_stream(draw, "4.1", (8, 8), "yuv420", 8, ((0, "I"), (1, "I")))
     with pytest.raises(CorruptError) as caught:
         read_stream(data + b"\xff" * 20)
     assert (caught.value.offset or 0) >= len(data)

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
-from naive.v4 import headers, streams
+from naive.v4 import headers
 from numchic_bitstream.v4 import headers as fast
 from numchic_bitstream.v4 import read_stream
+from numchic_conformance.synthetic.v4.draw import Draw
+from numchic_conformance.synthetic.v4.streams import make_stream
 
 STILL = bytes.fromhex(
     "0605500800003b000042686704300101"
@@ -81,8 +81,8 @@ def test_all_fields_of_random_streams(generation: fast.Generation) -> None:
         (5, "B"),
         (7, "P"),
     )
-    rng = random.Random(generation)
-    data = streams.make_stream(rng, generation, (8, 8), "yuv444", 8, order)
+    draw = Draw(generation)
+    data = make_stream(draw, generation, (8, 8), "yuv444", 8, order)
     stream = read_stream(data)
     assert stream.generation == generation
     _, frames = headers.parse(data, generation)

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The decoder against the naive one, on streams of the naive writer, stage by stage and whole."""
+"""The decoder against the naive one, on streams of random networks, stage by stage and whole."""
 
 from __future__ import annotations
 
 import os
-import random
 
 import numpy as np
 import pytest
 
 import numchic
-from naive.v4 import decoder, latents, motion, planes, streams
-from naive.v4.headers import Part, parse
+from naive.v4 import decoder, latents, motion, planes
+from naive.v4.headers import parse
 from numchic.v4.arm import context_positions, evaluate, prepare_arm
 from numchic.v4.frame import FrameWriter, combine
 from numchic.v4.motion import interpolation_table, warp_blocks, warp_samples
@@ -20,6 +19,9 @@ from numchic.v4.upsampling import double_rows
 from numchic_bitstream.v4 import read_stream
 from numchic_bitstream.v4.headers import GENERATIONS, Generation
 from numchic_bitstream.v4.parameters import ArmLayer, read_parameters
+from numchic_conformance.synthetic.v4.draw import Draw
+from numchic_conformance.synthetic.v4.headers import DATA_TYPES, Part
+from numchic_conformance.synthetic.v4.streams import make_stream
 
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 VIDEOS = (
@@ -41,31 +43,31 @@ def check(data: bytes, generation: str) -> None:
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize("seed", range(2 if INTERPRETED else 8))
 def test_stills(generation: Generation, seed: int) -> None:
-    rng = random.Random(f"{generation} still {seed}")
-    data_type = streams.DATA_TYPES[seed % 3]
-    depth = rng.choice((8, 9, 12, 16)) if data_type == "rgb" else rng.choice((8, 10))
-    size = (rng.randint(1, 20), rng.randint(1, 20))
+    draw = Draw(f"{generation} still {seed}")
+    data_type = DATA_TYPES[seed % 3]
+    depth = draw.choice((8, 9, 12, 16)) if data_type == "rgb" else draw.choice((8, 10))
+    size = (draw.integer(1, 20), draw.integer(1, 20))
     if data_type == "yuv420":
         size = (2 * size[0], 2 * size[1])
-    check(streams.make_stream(rng, generation, size, data_type, depth), generation)
+    check(make_stream(draw, generation, size, data_type, depth), generation)
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize("seed", range(1 if INTERPRETED else 8))
 def test_videos(generation: Generation, seed: int) -> None:
-    rng = random.Random(f"{generation} video {seed}")
-    data_type = rng.choice(("yuv420", "yuv444"))
-    size = (4 * rng.randint(1, 4), 4 * rng.randint(1, 5))
+    draw = Draw(f"{generation} video {seed}")
+    data_type = draw.choice(("yuv420", "yuv444"))
+    size = (4 * draw.integer(1, 4), 4 * draw.integer(1, 5))
     frames = VIDEOS[seed % 3]
-    data = streams.make_stream(rng, generation, size, data_type, rng.choice((8, 10)), frames)
+    data = make_stream(draw, generation, size, data_type, draw.choice((8, 10)), frames)
     check(data, generation)
 
 
 def test_noise_goes_on_in_the_next_frame() -> None:
-    rng = random.Random(6)
+    draw = Draw(6)
     changes = {"latent": [1, 1, 1], "noise": [1, 0, 1], "zero": 0}
     frames = ((0, "I"), (1, "I"))
-    data = streams.make_stream(rng, "4.2", (6, 7), "rgb", 8, frames, **changes)
+    data = make_stream(draw, "4.2", (6, 7), "rgb", 8, frames, **changes)
     assert [frame.parts[0].noise_start for frame in read_stream(data).frames] == [0, 42 + 4]
     check(data, "4.2")
 
@@ -108,10 +110,10 @@ def test_double_rows(n_taps: int, size: tuple[int, int]) -> None:
 
 def test_bands_of_the_synthesis() -> None:
     """Rows computed in bands, and rows wider than a tile."""
-    rng = random.Random(8)
+    draw = Draw(8)
     size = (9, 20) if INTERPRETED else (9, 523)
-    data = streams.make_stream(
-        rng, "4.2", (9, 20), arm=(8, 0), zero=0, noise=[0, 0], latent=[1, 1],
+    data = make_stream(
+        draw, "4.2", (9, 20), arm=(8, 0), zero=0, noise=[0, 0], latent=[1, 1],
         syn=[(5, 1, 0, 1), (3, 1, 0, 0), (3, 3, 1, 1), (6, 3, 0, 1), (6, 1, 1, 1), (3, 1, 0, 0)],
     )  # fmt: skip
     part = read_stream(data).frames[0].parts[0]
@@ -175,9 +177,9 @@ def test_combine(n_references: int, clamped: bool) -> None:
     np.testing.assert_array_equal(out, wanted)
 
 
-@pytest.mark.parametrize("data_type", streams.DATA_TYPES)
+@pytest.mark.parametrize("data_type", DATA_TYPES)
 def test_rounding(data_type: str) -> None:
-    data = streams.make_stream(random.Random(1), "4.2", (4, 6), data_type, 10)
+    data = make_stream(Draw(1), "4.2", (4, 6), data_type, 10)
     signal = np.linspace(-0.1, 1.1, 72, dtype=np.float32).reshape(3, 4, 6)
     signal[0, 0, :4] = 0.5 / 1023, 1.5 / 1023, 2.5 / 1023, 1e30
     signal[1, 0, 0] = -np.inf
@@ -185,7 +187,7 @@ def test_rounding(data_type: str) -> None:
     writer.put(0, signal[:, :2])
     writer.put(2, signal[:, 2:])
     picture = writer.picture()
-    wanted = motion.output(signal, streams.DATA_TYPES.index(data_type), 10)
+    wanted = motion.output(signal, DATA_TYPES.index(data_type), 10)
     for plane, expected in zip(picture.planes, wanted, strict=True):
         np.testing.assert_array_equal(plane, expected)
     signal[0, 0, 0] = np.nan

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import random
 import subprocess
 import sys
 import tracemalloc
@@ -14,12 +14,19 @@ import numpy as np
 import pytest
 
 import numchic
-from naive.v4 import latents, streams
-from naive.v4.decoder import arm_layers, write_numbers
-from naive.v4.headers import Frame, Part, write_frame, write_gop
+from numchic.v4.coolchic import _Job
 from numchic.v4.frame import FrameWriter, decode_frame, predict
 from numchic.v4.memory import estimate_memory
 from numchic_bitstream.v4 import Stream, read_stream
+from numchic_conformance.synthetic.v4.draw import Draw
+from numchic_conformance.synthetic.v4.headers import Frame, Part, write_frame, write_gop
+from numchic_conformance.synthetic.v4.latents import encode_plane
+from numchic_conformance.synthetic.v4.streams import (
+    arm_layers,
+    drawn_part,
+    make_stream,
+    write_numbers,
+)
 from v4_vectors import Vector4, v4_vectors
 
 HOSTILE = Path(__file__).parents[1] / "hostile.py"
@@ -50,8 +57,8 @@ def test_pictures_or_a_typed_error(vector: Vector4) -> None:
 @pytest.mark.parametrize("generation", ["4.2", "4.0"])
 def test_videos_or_a_typed_error(generation: str, tmp_path: Path) -> None:
     frames = ((0, "I"), (2, "P"), (1, "B"))
-    rng = random.Random(9)
-    data = streams.make_stream(rng, generation, (8, 8), "yuv420", 8, frames, **TINY)
+    draw = Draw(9)
+    data = make_stream(draw, generation, (8, 8), "yuv420", 8, frames, **TINY)
     path = tmp_path / "video.cool"
     path.write_bytes(data)
     run_hostile(path, 61)
@@ -65,11 +72,11 @@ def still(p: Part, numbers: dict[str, list[int]], planes: list[bytes]) -> bytes:
 
 
 def simple_part(arm: int = 12, syn_weight: int = 5) -> tuple[Part, dict[str, list[int]]]:
-    p = streams.random_part(random.Random(1), "I", 0, "4.2", **TINY, blk=0)
+    p = drawn_part(Draw(1), "I", 0, "4.2", **TINY, blk=0)
     p.syn = [(3, 1, 0, 1), (3, 1, 0, 0)]
-    rng = random.Random(2)
+    draw = Draw(2)
     numbers = {
-        f"{m}{k}": [rng.randint(-arm, arm) if m == "arm" else syn_weight] * n
+        f"{m}{k}": [draw.integer(-arm, arm) if m == "arm" else syn_weight] * n
         for m, counts in p.counts().items()
         for k, n in enumerate(counts)
     }
@@ -90,8 +97,8 @@ def test_sums_of_the_arm_that_wrap_around() -> None:
     rng = np.random.default_rng(3)
     layers = arm_layers(p, numbers)
     grids = [rng.integers(-200, 200, (8, 8)), rng.integers(-200, 200, (4, 4))]
-    streams_ = [latents.encode(grid, layers, 0, None, None) for grid in grids]
-    data = still(p, numbers, streams_)
+    planes = [encode_plane(grid, layers, 0, None, None) for grid in grids]
+    data = still(p, numbers, planes)
     with np.errstate(over="ignore"):
         assert numchic.decode(data).width == 8
 
@@ -101,7 +108,7 @@ def test_a_latent_that_is_too_large() -> None:
     layers = arm_layers(p, numbers)
     grid = np.zeros((8, 8), np.int64)
     grid[2, 1] = 1 << 22
-    data = still(p, numbers, [latents.encode(grid, layers, 0, None, None), b""])
+    data = still(p, numbers, [encode_plane(grid, layers, 0, None, None), b""])
     with pytest.raises(numchic.CorruptError) as caught:
         numchic.decode(data)
     assert (caught.value.field, caught.value.found) == ("latent[0]", "row 2, column 1")
@@ -118,8 +125,8 @@ def test_a_synthesis_that_overflows() -> None:
 
 
 def test_motion_that_overflows() -> None:
-    rng = random.Random(9)
-    data = streams.make_stream(rng, "4.2", (8, 8), "yuv420", 8, ((0, "I"), (1, "P")), **TINY)
+    draw = Draw(9)
+    data = make_stream(draw, "4.2", (8, 8), "yuv420", 8, ((0, "I"), (1, "P")), **TINY)
     stream = read_stream(data)
     residue = np.zeros((4, 8, 8), np.float32)
     motion = np.full((2, 8, 8), np.nan, np.float32)
@@ -130,9 +137,9 @@ def test_motion_that_overflows() -> None:
 
 
 def small_video() -> Stream:
-    rng = random.Random(12)
+    draw = Draw(12)
     frames = ((0, "I"), (2, "P"), (1, "B"))
-    return read_stream(streams.make_stream(rng, "4.2", (96, 128), "yuv420", 8, frames, **TINY))
+    return read_stream(make_stream(draw, "4.2", (96, 128), "yuv420", 8, frames, **TINY))
 
 
 @pytest.mark.skipif(INTERPRETED, reason="too large for kernels in plain Python")
@@ -174,17 +181,47 @@ def test_progress_and_stopping(threads: int) -> None:
     for n_reports in range(1, n_certain, max(1, n_certain // 7)):
         countdown = iter(range(n_reports))
 
-        def stop(*_: object, countdown: object = countdown) -> None:
+        stops: list[int] = []
+
+        def stop(*_: object, countdown: object = countdown, stops: list[int] = stops) -> None:
             if next(countdown, None) is None:  # type: ignore[call-overload]
+                stops.append(1)
                 raise StopError
 
         with pytest.raises(StopError):
             decode_frame(stream, 0, list, threads=threads, progress=stop)
+        assert stops == [1]  # not called again
+
+
+def test_a_helping_caller_stops_at_once() -> None:
+    def fail(error: BaseException) -> None:
+        raise error
+
+    of_the_stream, other = numchic.CorruptError("damaged"), KeyboardInterrupt()
+    job = _Job("rendering", 1, lambda: fail(of_the_stream))
+    job.run()
+    assert job.future.exception() is of_the_stream
+    job = _Job("rendering", 1, lambda: fail(other))
+    with pytest.raises(KeyboardInterrupt):
+        job.run()
+    assert job.future.exception() is other
+
+
+def test_nothing_is_left_for_the_garbage_collector() -> None:
+    data = make_stream(Draw(9), "4.1", (8, 8), "yuv420", 8, ((0, "I"),), **TINY)
+    gc.collect()
+    gc.disable()
+    try:
+        numchic.decode(data, threads=2)
+        left = [o for o in gc.get_objects() if type(o).__module__ == "numchic.v4.coolchic"]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 def test_info_and_dump() -> None:
-    rng = random.Random(9)
-    data = streams.make_stream(rng, "4.1", (8, 8), "yuv420", 8, ((0, "I"), (1, "P")), **TINY)
+    draw = Draw(9)
+    data = make_stream(draw, "4.1", (8, 8), "yuv420", 8, ((0, "I"), (1, "P")), **TINY)
     info = numchic.read_info(data)
     assert (info.generation, info.n_frames, info.bitdepth) == ("4.1", 2, 8)
     assert [len(frame.parts) for frame in info.frames] == [1, 2]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whole streams, from bytes to the samples of all frames, and back for test streams."""
+"""Whole streams, from bytes to the samples of all frames."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from naive.v4 import latents, motion, planes
-from naive.v4.entropy import Decoder, Encoder
-from naive.v4.headers import Part, parse
+from naive.v4.entropy import Decoder
+from naive.v4.headers import parse
+from numchic_conformance.synthetic.v4.headers import Part
 
 F32 = NDArray[np.float32]
 Numbers = dict[str, list[int]]
@@ -33,25 +34,6 @@ def read_numbers(data: bytes, p: Part) -> tuple[Numbers, int]:
             numbers[f"{m}{k}"] = values
             position += n_bytes
     return numbers, position
-
-
-def write_numbers(numbers: Numbers, p: Part) -> bytes:
-    """The inverse; sets the lengths."""
-    out = b""
-    p.length = {}
-    for m in p.modules:
-        sizes = []
-        for k in (0, 1):
-            stream = b""
-            if numbers[f"{m}{k}"]:
-                e = Encoder()
-                for v in numbers[f"{m}{k}"]:
-                    e.signed(v, p.eg[m][k])
-                stream = e.finish()
-            sizes.append(len(stream))
-            out += stream
-        p.length[m] = sizes[0], sizes[1]
-    return out
 
 
 def arm_layers(p: Part, numbers: Numbers) -> latents.Weights:

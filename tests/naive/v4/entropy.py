@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The arithmetic coder, both directions: specification, section 7 and appendix E."""
+"""The arithmetic decoder: specification, section 7."""
 
 from __future__ import annotations
 
@@ -85,49 +85,3 @@ class Decoder:
         stop = (self.data[-1] << (8 + self.need)) & 0xFF
         exact = self.fetched == len(self.data)
         return exact and self.value >= (self.width - 2) << 7 and stop == 0x80
-
-
-class Encoder:
-    def __init__(self) -> None:
-        self.low, self.width, self.shifts = 0, 510, 0
-
-    def shift(self, n: int) -> None:
-        self.low <<= n
-        self.shifts += n
-
-    def bypass(self, bit: int) -> None:
-        self.shift(1)
-        self.low += bit * self.width
-
-    def bin(self, q8: int, bit: int) -> None:
-        lps = _lps(q8, self.width)
-        self.width -= lps
-        if bit == q8 >> 7:
-            n = 1 if self.width < 256 else 0
-            self.width <<= n
-        else:
-            self.low += self.width
-            n = 9 - lps.bit_length()
-            self.width = lps << n
-        self.shift(n)
-
-    def exp_golomb(self, v: int, k: int) -> None:
-        while v >= 1 << k:
-            self.bypass(1)
-            v -= 1 << k
-            k += 1
-        self.bypass(0)
-        for i in reversed(range(k)):
-            self.bypass(v >> i & 1)
-
-    def signed(self, v: int, k: int) -> None:
-        self.exp_golomb(abs(v), k)
-        if v:
-            self.bypass(int(v < 0))
-
-    def finish(self) -> bytes:
-        bits = self.low + self.width - 2 << 7
-        bits = (bits >> 8 << 8 | 0x80) >> 7
-        n_bits = self.shifts + 9
-        n_bytes = (n_bits + 7) // 8
-        return (bits << (8 * n_bytes - n_bits)).to_bytes(n_bytes, "big")

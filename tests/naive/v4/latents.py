@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ARM, symbols, block maps: specification, section 9; decoding and encoding.
+"""ARM, symbols, block maps: specification, section 9.
 
 Tables are taken from the text of the specification.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from naive.v4.entropy import Adaptive, Decoder, Encoder
+from naive.v4.entropy import Adaptive, Decoder
 
 SPEC = Path(__file__).resolve().parents[3] / "bitstream" / "spec" / "coolchic-4.2.md"
 
@@ -130,46 +130,3 @@ def decode(data: bytes, shape: tuple[int, int], layers: Weights, blk: int) -> Pl
             plane[y, x] = m + r
     assert d.is_over()
     return plane
-
-
-def encode(
-    plane: Plane, layers: Weights, blk: int, sig: NDArray[Any] | None, flat: NDArray[Any] | None
-) -> bytes:
-    """The inverse; ``None`` for a map that is not sent. The plane must agree with the maps."""
-    e = Encoder()
-    b = abs(blk) or 1 << 16
-    h, w = plane.shape
-    n_blocks = (-(-h // b), -(-w // b))
-    known = np.zeros_like(plane)
-    if n_blocks != (1, 1):
-        coded = np.ones(n_blocks, int)
-        for values in (sig, flat):
-            e.bypass(int(values is not None))
-            if values is not None:
-                context = Adaptive()
-                for bit, among in zip(values.flat, coded.flat, strict=True):
-                    if among:
-                        if blk < 0:
-                            e.bin(context.q8, int(bit))
-                        else:
-                            e.bypass(int(bit))
-                        context.update(int(bit))
-            if sig is not None:
-                coded = sig
-    for y in range(h):
-        for x in range(w):
-            skipped = sig is not None and not sig[y // b, x // b]
-            copied = flat is not None and flat[y // b, x // b] and (y % b or x % b)
-            if not skipped and not copied:
-                m, s = model(layers, known, y, x)
-                r = int(plane[y, x]) - m
-                for k in range(min(abs(r), 4)):
-                    e.bin(2 * s[k], 1)
-                if abs(r) < 4:
-                    e.bin(2 * s[abs(r)], 0)
-                else:
-                    e.exp_golomb(abs(r) - 4, 0)
-                if r:
-                    e.bin(2 * s[4], int(r < 0))
-            known[y, x] = plane[y, x]
-    return e.finish()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from naive.v4.headers import Part
+from numchic_conformance.synthetic.v4.headers import Part
 
 F32 = NDArray[np.float32]
 
