@@ -33,6 +33,7 @@ from numchic_bitstream import (
 )
 from numchic_bitstream.grids import grid_list
 from numchic_bitstream.parameters import zero_parameters
+from numchic_bitstream.structure import coding_order
 
 I8 = NDArray[np.int8]
 
@@ -123,28 +124,45 @@ def stream(
 
 
 def with_trailer(plain: bytes, metadata: Metadata | None = None) -> bytes:
-    """Return a still picture with a trailer that fits it."""
-    picture = numchic.decode(plain, threads=1)
-    part = read_stream(plain).frames[0].residue
-    parameters = read_parameters(part.header, part.nn_payload, part.nn_offset)
-    grids = decode_latents(part, parameters)
-    return append_trailer(plain, latents_crc([grids]), samples_digest(picture.pieces()), metadata)
+    """Return a stream with a trailer that fits it."""
+    pieces = (
+        piece for picture in numchic.decode_frames(plain, threads=1) for piece in picture.pieces()
+    )
+    parts = [part for frame in read_stream(plain).frames for part in frame.parts]
+    grids = (
+        decode_latents(part, read_parameters(part.header, part.nn_payload, part.nn_offset))
+        for part in parts
+    )
+    return append_trailer(plain, latents_crc(grids), samples_digest(pieces), metadata)
 
 
-def video(seed: int = 0, **changes: Any) -> bytes:
-    """Return three frames I0 P2[0] B1[0,2] in 4:2:0; changes are for the frame headers."""
-    size: dict[str, Any] = {"img_size": (4, 6)}
-    order = (("I", 0, ()), ("P", 2, (0,)), ("B", 1, (0, 2)))
+def video(
+    seed: int = 0,
+    *,
+    structure: VideoHeader | None = None,
+    img_size: tuple[int, int] = (4, 6),
+    warp_filter_size: int = 8,
+    networks: dict[str, Any] | None = None,
+    **changes: Any,
+) -> bytes:
+    """Return a video, by default I0 P2[0] B1[0,2], in 4:2:0.
+
+    ``networks`` are changes for :func:`header`, other changes are for the frame headers.
+    """
+    structure = structure or VideoHeader(n_frames=3, p_pos=(2,))
     frames = []
-    for i, (frame_type, display_index, references) in enumerate(order):
-        inter: dict[str, Any] = {"global_flow": (1, -2) * i, "warp_filter_size": 8 if i else None}
+    for i, (display_index, frame_type, references) in enumerate(coding_order(structure)):
+        n = len(references)
         frame_header = FrameHeader(
             display_index=display_index,
-            frame_type=frame_type,  # type: ignore[arg-type]
+            frame_type=frame_type,
             index_references=references,
-            **{"frame_data_type": "yuv420", **inter, **changes},
+            global_flow=(1, -2) * n,
+            warp_filter_size=warp_filter_size if n else None,
+            **{"frame_data_type": "yuv420", **changes},
         )
-        parts = [(SynthesisLayer(n, 1, "linear", "none"),) for n in (3 + i, 2 * i) if n]
-        decoders = [random_coolchic(seed + i, **size, syn_layer=layers) for layers in parts]
+        parts = [(SynthesisLayer(o, 1, "linear", "none"),) for o in (3 + n, 2 * n) if o]
+        common = {**(networks or {}), "img_size": img_size}
+        decoders = [random_coolchic(seed + i, **common | {"syn_layer": p}) for p in parts]
         frames.append(Frame(frame_header, *decoders))
-    return write_stream(Stream(VideoHeader(p_pos=(2,)), tuple(frames)))
+    return write_stream(Stream(structure, tuple(frames)))

@@ -174,6 +174,33 @@ FAULTS: tuple[Fault, ...] = (
         "samples", ("resize-nearest-*",),
     ),
     Fault(
+        "global flow in the other direction", "numchic/prediction.py",
+        "np.arange(width) + flow[0]", "np.arange(width) - flow[0]",
+        "samples", ("warp-8",),
+    ),
+    Fault(
+        "vertical vectors first", "numchic/warp.py",
+        "fx, fy = flow[0, y, x], flow[1, y, x]", "fy, fx = flow[0, y, x], flow[1, y, x]",
+        "samples", ("warp-4",),
+    ),
+    Fault(
+        "vectors rounded to 1/64", "numchic/prediction.py",
+        "flow = motion[2 * i : 2 * i + 2]",
+        "flow = np.rint(64 * motion[2 * i : 2 * i + 2]) / np.float32(64)",
+        "samples", ("format-yuv444-16b-video",),
+    ),
+    Fault(
+        "references exchanged", "numchic/prediction.py",
+        "gains[1] * warped[0] + (_ONE - gains[1]) * warped[1]",
+        "gains[1] * warped[1] + (_ONE - gains[1]) * warped[0]",
+        "samples", ("structure-3-intra-0-p-2",),
+    ),
+    Fault(
+        "filtered rows of another sample", "numchic/warp.py",
+        "                top[x] += 1\n", "",
+        "samples", ("warp-6",),
+    ),
+    Fault(
         "4:2:0 without the first rounding", "numchic/frame.py",
         "unit = rounded[1:] / maximum", "unit = signal[1:]",
         "samples", ("yuv420-10b-*",),

@@ -21,13 +21,14 @@ def main(packages: str, source: str, output: str, stages: str) -> int:
     data = Path(source).read_bytes()
     try:
         write_stages(decode_stages(data), Path(stages))
-        picture = numchic.decode(data, threads=1)
+        pictures = list(numchic.decode_frames(data, threads=1))
     except numchic.UnsupportedError:
         return 3
     except numchic.NumchicError as error:
         print(error)
         return 1
-    write_file(Path(output), encode_image(picture, Path(output).suffix[1:]))
+    kind = Path(output).suffix[1:]
+    write_file(Path(output), b"".join(encode_image(picture, kind) for picture in pictures))
     return 0
 
 

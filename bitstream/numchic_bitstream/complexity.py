@@ -21,7 +21,7 @@ from numchic_bitstream.grids import (
     n_latents,
     synthesis_inputs,
 )
-from numchic_bitstream.headers import CoolChicHeader
+from numchic_bitstream.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.parameters import n_parameters
 
 BAND_ROWS = 64
@@ -46,6 +46,8 @@ _PER_RESIZED = 40
 _PER_RESIZED_ROW = 5_000
 _PER_RANDOM = 100
 _PER_RANDOM_ROW = 10_000
+_PER_WARPED = 2_000
+_PER_WARP_TAP = 20
 
 
 class Macs(NamedTuple):
@@ -71,6 +73,14 @@ def count_macs(header: CoolChicHeader) -> Macs:
         _upsampling(header),
         sum(macs for _, macs, _ in _synthesis_stages(header)) * height * width,
     )
+
+
+def count_warp_macs(frame: FrameHeader, motion: CoolChicHeader) -> int:
+    """Count the multiply-accumulates that the warping of a P or B frame takes (section 16)."""
+    height, width = motion.img_size
+    k, block = frame.warp_filter_size or 0, 1 << motion.latent_resolution[0]
+    per_sample = 3 * len(frame.index_references) * (k * k - k + 2 * k * block)
+    return per_sample * height * width // block
 
 
 def _arm_macs(header: CoolChicHeader) -> int:
@@ -136,6 +146,13 @@ def estimate_work(header: CoolChicHeader) -> int:
         + _synthesis_work(header)
         + _output_work(header)
     )
+
+
+def estimate_warp_work(frame: FrameHeader, img_size: tuple[int, int]) -> int:
+    """Estimate what predicting a frame takes, in the same unit; 0 for an intra frame."""
+    k = frame.warp_filter_size or 0
+    per_sample = _PER_WARPED + _PER_WARP_TAP * k * k
+    return len(frame.index_references) * per_sample * img_size[0] * img_size[1]
 
 
 def _latent_work(header: CoolChicHeader) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import NumchicError
+from numchic_bitstream.generations import read_any
 from numchic_bitstream.limits import Limits
-from numchic_bitstream.stream import read_stream
+from numchic_bitstream.stream import Stream
 from numchic_bitstream.trailer import read_trailer
 
 
@@ -33,9 +34,12 @@ def dump(data: bytes, limits: Limits | None = None) -> Iterator[str]:
     error: NumchicError | None = None
     n_bytes = len(data)
     try:
-        stream = read_stream(data, limits, listener=lambda *s: sections.append(s))
-        if read_trailer(data, stream, limits, listener=lambda *s: sections.append(s)) is None:
-            n_bytes = stream.n_bytes
+        stream = read_any(data, limits, listener=lambda *s: sections.append(s))
+        n_bytes = stream.n_bytes
+        if isinstance(stream, Stream) and read_trailer(
+            data, stream, limits, listener=lambda *s: sections.append(s)
+        ):
+            n_bytes = len(data)
     except NumchicError as caught:
         error = caught
     for title, entries in sections:

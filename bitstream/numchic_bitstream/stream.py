@@ -6,14 +6,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from numchic_bitstream.bits import Entry
-from numchic_bitstream.complexity import estimate_work
+from numchic_bitstream.complexity import estimate_warp_work, estimate_work
 from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 from numchic_bitstream.grids import dense_size, grid_list, synthesis_inputs
 from numchic_bitstream.headers import (
     CoolChicHeader,
+    FrameDataType,
     FrameHeader,
     Parsed,
     VideoHeader,
@@ -80,10 +81,30 @@ class Stream:
     n_bytes: int = 0
     trailer_announced: bool = False
 
+    generation: ClassVar[str] = "5.0"
+
     @property
     def img_size(self) -> tuple[int, int]:
         """(height, width) of every frame."""
         return self.frames[0].residue.header.img_size
+
+    @property
+    def data_type(self) -> FrameDataType:
+        """Kind of the samples of every frame."""
+        return self.frames[0].header.frame_data_type
+
+    @property
+    def bitdepth(self) -> int:
+        """Bits per sample of every frame."""
+        return self.frames[0].header.bitdepth
+
+    @property
+    def places(self) -> tuple[CodedFrame, ...]:
+        """Display index, type and references of all frames, in coding order."""
+        return tuple(
+            CodedFrame(header.display_index, header.frame_type, header.index_references)
+            for header in (frame.header for frame in self.frames)
+        )
 
 
 def read_stream(
@@ -170,7 +191,10 @@ class _StreamReader:
         residue = self._read_coolchic(header, "residue", None if first is None else first.residue)
         if header.frame_type == "I":
             return Frame(header, residue)
-        return Frame(header, residue, self._read_coolchic(header, "motion", residue))
+        motion = self._read_coolchic(header, "motion", residue)
+        self.work += estimate_warp_work(header, residue.header.img_size)
+        self.limits.check("macs", self.work)
+        return Frame(header, residue, motion)
 
     def _read_coolchic(self, frame: FrameHeader, role: str, same_size: CoolChic | None) -> CoolChic:
         parsed = read_coolchic_header(self.data, self.position)

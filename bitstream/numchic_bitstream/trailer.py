@@ -35,7 +35,10 @@ VERSION = 1
 
 _START = struct.Struct(">4sBIII16s")  # head to samples
 _END = struct.Struct(">II4s")  # trailer_crc, n_bytes_again, tail
-_N_SAMPLES = 16  # bytes of the digest of the samples
+DIGEST_SIZE = 16
+"""Bytes of the digest of the samples."""
+
+_ZEROS = memoryview(bytes(1 << 16))
 
 
 @dataclass(frozen=True)
@@ -84,19 +87,18 @@ class Trailer:
                 "the trailer is not announced", "trailer.announcement", offset, 0, 1
             )
 
-    def check_latents(self, parts: Iterable[Sequence[NDArray[np.int8]]]) -> None:
-        """Compare the decoded grids, as for :func:`latents_crc`, with the trailer.
+    def check_latents(self, crc: int) -> None:
+        """Compare the :func:`latents_crc` of the decoded grids with the trailer.
 
         Raises
         ------
         IntegrityError
             They are others.
         """
-        found = latents_crc(parts)
-        self._compare("latents_crc", 13, f"{found:08x}", f"{self.latents_crc:08x}")
+        self._compare("latents_crc", 13, f"{crc:08x}", f"{self.latents_crc:08x}")
 
-    def check_samples(self, pieces: Iterable[bytes]) -> None:
-        """Compare the samples, as for :func:`samples_digest`, with the trailer if it knows them.
+    def check_samples(self, digest: bytes) -> None:
+        """Compare the :func:`samples_digest` of the decoded samples with the trailer's, if any.
 
         Raises
         ------
@@ -104,7 +106,7 @@ class Trailer:
             They are others.
         """
         if self.samples is not None:
-            self._compare("samples", 17, samples_digest(pieces).hex(), self.samples.hex())
+            self._compare("samples", 17, digest.hex(), self.samples.hex())
 
     def _compare(self, field: str, place: int, found: str, allowed: str) -> None:
         if found != allowed:
@@ -129,6 +131,32 @@ def latents_crc(parts: Iterable[Sequence[NDArray[np.int8]]]) -> int:
     return crc
 
 
+def join_crcs(parts: Iterable[tuple[int, int]]) -> int:
+    """CRC-32 of the whole from those of its parts.
+
+    Parameters
+    ----------
+    parts : iterable of (int, int)
+        CRC-32 and number of bytes of each part.
+
+    Examples
+    --------
+    >>> join_crcs([(zlib.crc32(b"12345"), 5), (zlib.crc32(b"6789"), 4)]) == zlib.crc32(b"123456789")
+    True
+    """
+    whole = 0
+    for crc, n_bytes in parts:
+        # A CRC is linear but for a constant, which a part of zeros tells.
+        whole = _append_zeros(whole, n_bytes) ^ _append_zeros(0, n_bytes) ^ crc
+    return whole
+
+
+def _append_zeros(crc: int, n_bytes: int) -> int:
+    for done in range(0, n_bytes, len(_ZEROS)):
+        crc = zlib.crc32(_ZEROS[: n_bytes - done], crc)
+    return crc
+
+
 def samples_digest(pieces: Iterable[bytes]) -> bytes:
     """First 16 bytes of the SHA-256 of the decoded samples.
 
@@ -142,7 +170,7 @@ def samples_digest(pieces: Iterable[bytes]) -> bytes:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
-    return digest.digest()[:_N_SAMPLES]
+    return digest.digest()[:DIGEST_SIZE]
 
 
 def read_trailer(
@@ -232,8 +260,8 @@ class _TrailerReader:
         version = self._number("version", 1)
         self._size("n_bytes")
         stream_crc, latents_crc = self._crc("stream_crc"), self._crc("latents_crc")
-        samples = self._take(_N_SAMPLES)
-        self._list("samples", _N_SAMPLES, samples.hex())
+        samples = self._take(DIGEST_SIZE)
+        self._list("samples", DIGEST_SIZE, samples.hex())
         self.position = self.end
         crc = self._crc("trailer_crc")
         self._size("n_bytes_again")
@@ -365,13 +393,13 @@ def append_trailer(
         raise UsageError(f"{kind} follows the stream", "data", stream.n_bytes, found)
     if not 0 <= latents_crc < 1 << 32:
         raise UsageError("not a CRC-32", "latents_crc", None, latents_crc)
-    if samples is not None and len(samples) != _N_SAMPLES:
-        raise UsageError("not a digest", "samples", None, len(samples), f"{_N_SAMPLES} bytes")
+    if samples is not None and len(samples) != DIGEST_SIZE:
+        raise UsageError("not a digest", "samples", None, len(samples), f"{DIGEST_SIZE} bytes")
     blocks = write_blocks(metadata or Metadata(), limits)
     n_bytes = _START.size + len(blocks) + _END.size
     announced = announce_trailer(data, stream.header.n_bytes_header)
     start = _START.pack(
-        HEAD, VERSION, n_bytes, zlib.crc32(announced), latents_crc, samples or bytes(_N_SAMPLES)
+        HEAD, VERSION, n_bytes, zlib.crc32(announced), latents_crc, samples or bytes(DIGEST_SIZE)
     )
     crc = zlib.crc32(start + blocks)
     return b"".join((announced, start, blocks, _END.pack(crc, n_bytes, TAIL)))

@@ -76,6 +76,14 @@ def conformance_command() -> None:
     "--side", default="numchic", show_default=True, help="Another decoder of this Python: trainer."
 )
 @click.option(
+    "--generation",
+    "generations",
+    multiple=True,
+    metavar="GENERATION",
+    help="Generation of the format that the decoder knows, such as 4.2; may be repeated; others "
+    "are not supported. Default: 5.0, and all for numchic itself.",
+)
+@click.option(
     "--jobs", type=click.IntRange(min=1), help="Vectors at a time. Default: one per processor."
 )
 @click.option(
@@ -116,6 +124,7 @@ def _run(
     patterns: tuple[str, ...],
     decoder: str | None,
     side: str,
+    generations: tuple[str, ...],
     jobs: int | None,
     timeout: float,
     unsupported_status: int,
@@ -136,7 +145,12 @@ def _run(
     if decoder is not None:
         command = CommandDecoder(decoder, timeout, unsupported_status)
     running: Iterable[Result] = run_vectors(
-        vectors, command=command, side=side, timeout=timeout, jobs=jobs or os.cpu_count() or 1
+        vectors,
+        command=command,
+        side=side,
+        timeout=timeout,
+        jobs=jobs or os.cpu_count() or 1,
+        generations=generations,
     )
     with ExitStack() as stack:
         if is_terminal():
@@ -216,19 +230,16 @@ def stages_command(stream: Path, folder: Path) -> None:
     """Write every stage of decoding IN as an array into DIR: NAME.npy.
 
     parameters.M_K (int64), latents.K (int8; 0 is the finest), dense and synthesis (float32),
-    samples (uint8 or uint16; of stills).
+    samples (uint8 or uint16).
     """
     with exit_status():
-        import numchic
-        from numchic_bitstream import read_stream
-        from numchic_conformance.stages import decode_stages, samples_of, write_stages
+        from numchic_conformance.stages import decode_samples, decode_stages, write_stages
 
         data = stream.read_bytes()
         folder.mkdir(parents=True, exist_ok=True)
         write_stages(decode_stages(data), folder)
-        if read_stream(data).header.n_frames == 1:
-            picture = numchic.decode(data, check_integrity=False)
-            write_stages(iter([("samples", samples_of(picture))]), folder)
+        samples = decode_samples(data, check_integrity=False)
+        write_stages(iter([("samples", samples)]), folder)
 
 
 def _require_development_install() -> None:

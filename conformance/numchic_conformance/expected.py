@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import zlib
 
-import numchic
 from numchic_bitstream import NumchicError
 from numchic_conformance.compare import Divergence, compare_samples
 from numchic_conformance.manifest import Bounds, Vector
 from numchic_conformance.samples import read_samples
-from numchic_conformance.stages import Array, Stages, decode_stages, digest, kind_of, samples_of
+from numchic_conformance.stages import (
+    Array,
+    Stages,
+    decode_samples,
+    decode_stages,
+    digest,
+    kind_of,
+)
 
 _EXACT = Bounds(0, 0, "")
 _SUM_MARGIN = 8  # of the sum of a plane, where nothing else is known
@@ -102,7 +108,7 @@ def expected_samples(vector: Vector, data: bytes) -> Array:
         raise NotComparableError("the digest of the samples differs, and the samples are not known")
     try:
         # Others do not look at the trailer either.
-        samples = samples_of(numchic.decode(data, check_integrity=False))
+        samples = decode_samples(data, check_integrity=False)
     except NumchicError as error:
         raise NotComparableError(f"our own decoder refuses this: {error}") from error
     _require_trusted(vector, "samples", samples)

@@ -51,7 +51,7 @@ def _entry(vector: Vector, base_url: str) -> dict[str, str]:
         "source_checksum": _md5(data),
         "input_file": vector.path.name,
         "output_format": pixel_format(vector.picture),
-        "result": _md5(numchic.decode(data).to_bytes()),
+        "result": _md5(b"".join(p.to_bytes() for p in numchic.decode_frames(data))),
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +111,19 @@ def _sidecar_digests(sidecar: _Entry) -> dict[str, str]:
 
 def _older(folder: Path, name: str, entry: _Entry) -> Vector:
     sha256 = entry.get("samples_sha256") or entry["sha256"]
+    kind = "sha256/uint16be" if "big-endian" in entry.get("sample_order", "") else "sha256"
+    picture = _picture(entry)
+    if "samples_bytes" in entry:
+        frame_bytes = picture.frame_samples * (1 if picture.bitdepth == 8 else 2)
+        picture = replace(picture, frames=entry["samples_bytes"] // frame_bytes)
     return Vector(
         id=f"{name}/{entry['name']}",
         path=folder / entry["input"],
         sha256=entry.get("input_sha256", ""),
         description=f"stream of generation {entry.get('generation') or entry['format_version']}",
         generation=entry.get("generation") or entry["format_version"],
-        picture=_picture(entry),
-        digests={"samples": f"sha256:{sha256}"},
+        picture=picture,
+        digests={"samples": f"{kind}:{sha256}"},
         exact=False,
     )
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from numchic_conformance.check import GENERATIONS
+from numchic_conformance.check import GENERATIONS, STAGED_GENERATION
 from numchic_conformance.command import CommandDecoder
 from numchic_conformance.manifest import Vector
 from numchic_conformance.outcome import Outcome, Result
@@ -23,6 +23,7 @@ def run_vectors(
     side: str = OURS,
     timeout: float = 60.0,
     jobs: int = 1,
+    generations: Collection[str] = (),
 ) -> Iterator[Result]:
     """Run a decoder on vectors and yield the results in the order of the vectors.
 
@@ -37,20 +38,25 @@ def run_vectors(
         Seconds for one vector of a decoder of this Python.
     jobs : int
         Vectors at the same time, each in a process.
+    generations : collection of str
+        Of the format, that the decoder claims to know; vectors of others are not supported. None:
+        all that are known for our own decoder, 5.0 for others.
 
     Raises
     ------
     UsageError
         The decoder cannot be started.
     """
+    is_ours = command is None and side == OURS
+    claimed = generations or (GENERATIONS if is_ours else {STAGED_GENERATION})
     local = threading.local()
     workers: list[Worker] = []
 
     def run(vector: Vector) -> Result:
+        if vector.generation not in claimed:
+            return Result(vector.id, Outcome.NOT_SUPPORTED, f"generation {vector.generation}")
         if command is not None:
             return command(vector)
-        if vector.generation not in GENERATIONS:
-            return Result(vector.id, Outcome.NOT_SUPPORTED, f"generation {vector.generation}")
         if not hasattr(local, "worker"):
             local.worker = Worker(side, timeout)
             workers.append(local.worker)

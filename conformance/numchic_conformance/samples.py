@@ -29,8 +29,9 @@ def read_samples(path: Path, picture: PictureFormat) -> NDArray[Any]:
     Parameters
     ----------
     path : Path
-        ``.png`` (8-bit RGB), ``.ppm`` (P6, up to 16 bits), ``.yuv`` (planes Y, U, V, frame after
-        frame) or ``.rgb`` (interleaved); above 8 bits the latter two have little-endian words.
+        ``.png`` (8-bit RGB), ``.ppm`` (P6, up to 16 bits), ``.yuv`` (planes Y, U, V) or ``.rgb``
+        (interleaved); above 8 bits the latter two have little-endian words. Frames follow each
+        other, in PPM files each with its header.
     picture : PictureFormat
         What the file should hold.
 
@@ -61,16 +62,22 @@ def read_samples(path: Path, picture: PictureFormat) -> NDArray[Any]:
 
 
 def _read_ppm(path: Path, picture: PictureFormat) -> NDArray[Any]:
+    """Read one picture after the other."""
     data = path.read_bytes()
-    head = _PPM.match(data)
-    if head is None:
-        raise UsageError("not a PPM file", path.name)
     maximum = (1 << picture.bitdepth) - 1
-    found = tuple(map(int, head.groups()))
-    _require(path, "header", found, (picture.width, picture.height, maximum))
     kind = np.dtype("u1" if maximum < 256 else ">u2")
-    _require(path, "bytes", len(data) - head.end(), picture.frame_samples * kind.itemsize)
-    return np.frombuffer(data, kind, offset=head.end()).astype(kind.newbyteorder("<"))
+    frames, position = [], 0
+    for _ in range(picture.frames):
+        head = _PPM.match(data, position)
+        if head is None:
+            raise UsageError("not a PPM file", path.name)
+        found = tuple(map(int, head.groups()))
+        _require(path, "header", found, (picture.width, picture.height, maximum))
+        position = head.end() + picture.frame_samples * kind.itemsize
+        frames.append(data[head.end() : position])
+    n_bytes = picture.frame_samples * kind.itemsize
+    _require(path, "bytes", len(frames[-1]) + len(data[position:]), n_bytes)
+    return np.frombuffer(b"".join(frames), kind).astype(kind.newbyteorder("<"))
 
 
 def _require(path: Path, what: str, found: object, expected: object) -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ STANDARD_DIGEST = "sha256"
 _DIGESTS: dict[str, tuple[str | None, Callable[[bytes], str]]] = {
     STANDARD_DIGEST: (None, lambda data: hashlib.sha256(data).hexdigest()),
     "sha256/int32": ("<i4", lambda data: hashlib.sha256(data).hexdigest()),
+    "sha256/uint16be": (">u2", lambda data: hashlib.sha256(data).hexdigest()),
     "crc32": (None, lambda data: f"{zlib.crc32(data):08x}"),
 }
 
@@ -59,8 +60,8 @@ def digest(array: Array, kind: str = STANDARD_DIGEST) -> str:
     Parameters
     ----------
     array : array
-    kind : {"sha256", "sha256/int32", "crc32"}
-        ``sha256/int32`` converts to int32 first.
+    kind : {"sha256", "sha256/int32", "sha256/uint16be", "crc32"}
+        ``sha256/int32`` converts to int32 first, ``sha256/uint16be`` to big-endian uint16.
     """
     dtype, function = _DIGESTS[kind]
     little = array.astype(dtype or array.dtype.newbyteorder("<"), copy=False)
@@ -98,9 +99,24 @@ def decode_stages(data: bytes, limits: Limits | None = None) -> Stages:
                 yield prefix + name, array
 
 
-def samples_of(picture: numchic.Picture) -> Array:
-    """Stage ``samples`` of a decoded still."""
-    return np.frombuffer(picture.to_bytes(), picture.planes[0].dtype.newbyteorder("<"))
+def decode_samples(data: bytes, *, check_integrity: bool = True) -> Array:
+    """Decode a stream of any generation to the stage ``samples``.
+
+    Raises
+    ------
+    NumchicError
+        As :func:`numchic.decode_frames`.
+    """
+    return samples_of(numchic.decode_frames(data, check_integrity=check_integrity))
+
+
+def samples_of(pictures: Iterable[numchic.Picture]) -> Array:
+    """Stage ``samples`` of decoded frames."""
+    frames = [
+        np.frombuffer(picture.to_bytes(), picture.planes[0].dtype.newbyteorder("<"))
+        for picture in pictures
+    ]
+    return frames[0] if len(frames) == 1 else np.concatenate(frames)
 
 
 def _decode_part(part: CoolChic) -> Stages:

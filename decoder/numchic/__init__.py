@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A light, exact and fast decoder for Cool-chic pictures.
+"""A light, exact and fast decoder for Cool-chic pictures and videos.
 
 >>> import numchic
 >>> picture = numchic.decode("picture.cool")        # doctest: +SKIP
@@ -11,7 +11,7 @@ Importing this package imports neither Numba nor any other framework; the first 
 """
 
 from numchic._version import __version__
-from numchic.api import decode, read_info
+from numchic.api import decode, decode_frames, read_info
 from numchic.info import FrameInfo, PartInfo, StreamInfo, TrailerInfo
 from numchic.picture import Picture
 from numchic.pillow_plugin import register_pillow
@@ -46,6 +46,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "decode",
+    "decode_frames",
     "read_info",
     "register_pillow",
 ]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``python -m numchic.benchmark FILE``: time the stages of decoding a picture.
+"""``python -m numchic.benchmark FILE``: time the stages of decoding a picture or a video.
 
 Kernels are warm; the median of several runs is shown. Stages are timed one after the other in one
-thread; the whole decoding, in which they overlap, with each of the given numbers of threads.
+thread, those of a video for one frame of each type; the whole decoding, in which they overlap, with
+each of the given numbers of threads. Of the older generations only the whole is timed.
 """
 
 from __future__ import annotations
@@ -11,24 +12,36 @@ import functools
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from numchic._version import __version__
-from numchic.api import decode, read_info
+from numchic.api import decode_frames, read_info
 from numchic.frame import to_samples
+from numchic.info import StreamInfo
 from numchic.latents import decode_latents
 from numchic.noise import common_randomness
+from numchic.picture import Picture
+from numchic.prediction import predict
 from numchic.resize import resize
 from numchic.synthesis import synthesise
 from numchic.upsampling import upsample
+from numchic_bitstream.generations import read_any
 from numchic_bitstream.grids import grid_list
+from numchic_bitstream.limits import Limits
 from numchic_bitstream.parameters import read_parameters
-from numchic_bitstream.stream import read_stream
+from numchic_bitstream.stream import CoolChic, Frame, Stream, read_stream
+
+Stage = tuple[str, Callable[[], object]]
+F32 = NDArray[np.float32]
+
+# A benchmark may take its time.
+_LIMITS = Limits(macs=1 << 62)
 
 
 def _median_seconds(function: Callable[[], object], runs: int) -> float:
@@ -41,32 +54,79 @@ def _median_seconds(function: Callable[[], object], runs: int) -> float:
     return statistics.median(seconds)
 
 
-def _stages(data: bytes) -> dict[str, Callable[[], object]]:
-    """Build functions that run one stage each, on the results of the stages before."""
-    frame = read_stream(data).frames[0]
-    coolchic, header = frame.residue, frame.residue.header
-    parameters = read_parameters(header, coolchic.nn_payload)
-    grids = decode_latents(coolchic, parameters)
+def _part_stages(part: CoolChic) -> tuple[list[Stage], F32]:
+    """Build functions that run one stage each, on the results of the stages before; the signal."""
+    header = part.header
+    parameters = read_parameters(header, part.nn_payload)
+    grids = decode_latents(part, parameters)
     latents = [g for g, kind in zip(grids, grid_list(header), strict=True) if not kind.hyper]
-    stages: dict[str, Callable[[], object]] = {
-        "headers": lambda: read_stream(data),
-        "parameters": lambda: read_parameters(header, coolchic.nn_payload),
-        "latents": lambda: decode_latents(coolchic, parameters),
-        "upsampling": lambda: upsample(header, parameters.upsampling, latents),
-    }
+    stages: list[Stage] = [
+        ("parameters", lambda: read_parameters(header, part.nn_payload)),
+        ("latents", lambda: decode_latents(part, parameters)),
+        ("upsampling", lambda: upsample(header, parameters.upsampling, latents)),
+    ]
     dense = upsample(header, parameters.upsampling, latents)
     if header.flag_common_randomness:
         levels = header.latent_resolution
-        stages["noise"] = lambda: common_randomness(header.img_size, *levels)
+        stages.append(("noise", lambda: common_randomness(header.img_size, *levels)))
         dense = np.concatenate([dense, common_randomness(header.img_size, *levels)])
-    stages["synthesis"] = lambda: synthesise(header, parameters.synthesis, dense)
+    stages.append(("synthesis", lambda: synthesise(header, parameters.synthesis, dense)))
     output = synthesise(header, parameters.synthesis, dense)
     kind = header.final_upsampling_type
-    stages["resize"] = lambda: resize(output, header.img_size, kind)
-    signal = resize(output, header.img_size, kind)
-    data_type, bitdepth = frame.header.frame_data_type, frame.header.bitdepth
-    stages["samples"] = lambda: to_samples(signal, data_type, bitdepth)
-    return stages
+    stages.append(("resize", lambda: resize(output, header.img_size, kind)))
+    return stages, resize(output, header.img_size, kind)
+
+
+def _frame_stages(frame: Frame) -> Iterator[Stage]:
+    """Stages of all decoders of a frame, then prediction and rounding."""
+    signals = []
+    for part in frame.parts:
+        stages, signal = _part_stages(part)
+        signals.append(signal)
+        yield from stages
+    header = frame.header
+    data_type, bitdepth = header.frame_data_type, header.bitdepth
+    planes = to_samples(signals[0], data_type, bitdepth)
+    yield "samples", lambda: to_samples(signals[0], data_type, bitdepth)
+    if frame.motion is not None:
+        # Which picture is warped makes no difference.
+        references = [Picture(planes, data_type, bitdepth)] * len(header.index_references)
+        residue, motion = signals
+        yield "prediction", lambda: predict(header, residue, motion, references, lambda *_: None)
+
+
+class _Table:
+    """Prints times per picture, pixel and symbol."""
+
+    def __init__(self, info: StreamInfo, runs: int) -> None:
+        self.info = info
+        self.runs = runs
+        click.echo(f"{'stage':22s} {'ms':>8s} {'ns/pixel':>9s} {'ns/symbol':>10s}")
+
+    def show(self, name: str, seconds: float, frames: int = 1, of: int = 0) -> None:
+        """Print one line: of a whole stream, or of the frame with an index."""
+        symbols = sum(
+            height * width
+            for frame in (self.info.frames if frames > 1 else self.info.frames[of : of + 1])
+            for part in frame.parts
+            for height, width in part.grids
+        )
+        ns, pixels = 1e9 * seconds, frames * self.info.width * self.info.height
+        rate = f"   {frames / seconds:.1f} frames/s" if frames > 1 else ""
+        click.echo(f"{name:22s} {1e3 * seconds:8.2f} {ns / pixels:9.2f} {ns / symbols:10.2f}{rate}")
+
+    def stages(self, stream: Stream, data: bytes) -> None:
+        """Time the stages of the first frame of every type."""
+        self.show("headers", _median_seconds(lambda: read_stream(data, _LIMITS), self.runs))
+        types = [frame.header.frame_type for frame in stream.frames]
+        for kind in sorted(set(types), key=types.index):
+            index = types.index(kind)
+            times: dict[str, float] = {}
+            for name, function in _frame_stages(stream.frames[index]):
+                times[name] = times.get(name, 0) + _median_seconds(function, self.runs)
+            for name, seconds in times.items():
+                prefix = f"{kind} frame: " if len(types) > 1 else ""
+                self.show(prefix + name, seconds, of=index)
 
 
 @click.command()
@@ -76,28 +136,30 @@ def _stages(data: bytes) -> dict[str, Callable[[], object]]:
 def main(file: Path, runs: int, threads: tuple[int, ...]) -> None:
     """Time the stages of decoding FILE."""
     data = file.read_bytes()
-    info = read_info(data)
-    n_pixels = info.width * info.height
-    n_symbols = sum(h * w for h, w in info.frames[0].parts[0].grids)
+    info, stream = read_info(data, limits=_LIMITS), read_any(data, _LIMITS)
+    n_symbols = sum(
+        height * width for f in info.frames for part in f.parts for height, width in part.grids
+    )
     click.echo(
         f"numchic {__version__}, Python {platform.python_version()}, NumPy {np.__version__}, "
         f"Numba {numba.__version__}, {platform.machine()}"
     )
+    frames = "" if info.n_frames == 1 else f"{info.n_frames} frames, "
     click.echo(
-        f"{file.name}: {info.width}x{info.height}, {n_symbols} symbols, "
-        f"{info.macs_per_pixel:.0f} MAC per pixel; median of {runs} runs"
+        f"{file.name}: Cool-chic {info.generation}, {frames}{info.width}x{info.height}, "
+        f"{n_symbols} symbols, {info.macs_per_pixel:.0f} MAC per pixel; median of {runs} runs"
     )
-    click.echo(f"{'stage':22s} {'ms':>8s} {'ns/pixel':>9s} {'ns/symbol':>10s}")
-
-    def show(name: str, seconds: float) -> None:
-        ns = 1e9 * seconds
-        click.echo(f"{name:22s} {1e3 * seconds:8.2f} {ns / n_pixels:9.2f} {ns / n_symbols:10.2f}")
-
-    for name, function in _stages(data).items():
-        show(name, _median_seconds(function, runs))
+    table = _Table(info, runs)
+    if isinstance(stream, Stream):
+        table.stages(stream, data)
     for n in threads:
-        whole = functools.partial(decode, data, threads=n)
-        show(f"decode, {n} thread(s)", _median_seconds(whole, runs))
+        whole = functools.partial(_decode_all, data, n)
+        table.show(f"decode, {n} thread(s)", _median_seconds(whole, runs), info.n_frames)
+
+
+def _decode_all(data: bytes, threads: int) -> None:
+    for _ in decode_frames(data, threads=threads, limits=_LIMITS):
+        pass
 
 
 if __name__ == "__main__":

@@ -8,24 +8,25 @@ everything else to standard error.
 
 from __future__ import annotations
 
-import functools
 import gc
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from numchic._version import __version__
-from numchic.api import Source, decode, read_info, read_source
-from numchic.images import FORMATS, encode_image, format_of, write_file
-from numchic.info import PartInfo, StreamInfo, TrailerInfo
+from numchic.api import Source, decode, decode_frames, read_info, read_source
+from numchic.describe import describe
+from numchic.images import FORMATS, encode_image, format_of, y4m_frame, y4m_header
+from numchic.options import LIMIT_OPTIONS, FrameRange, Rate, limit_options
+from numchic.output import open_sink, write
 from numchic.progress import Progress
 from numchic_bitstream.dump import dump
 from numchic_bitstream.errors import (
@@ -35,13 +36,9 @@ from numchic_bitstream.errors import (
     UnsupportedError,
     UsageError,
 )
+from numchic_bitstream.generations import read_any
 from numchic_bitstream.limits import Limits
 
-_LIMIT_OPTIONS = {
-    "memory_bytes": "--max-memory",
-    "macs": "--max-macs",
-    "pixels": "--max-pixels",
-}
 _ENTRY_POINTS = "numchic.commands"
 _PATIENCE = 0.7  # seconds before a progress bar appears
 
@@ -56,12 +53,12 @@ def exit_status() -> Iterator[None]:
     except UnsupportedError as error:
         status, message = 3, str(error) + _trailer_hint(error)
     except LimitError as error:
-        option = _LIMIT_OPTIONS.get(error.field or "")
+        option = LIMIT_OPTIONS.get(error.field or "")
         hint = f"; see {option}" if option else _trailer_hint(error)
         status, message = 4, str(error) + hint
     except NumchicError as error:
         early = isinstance(error, StreamError) and (error.offset or 0) < 8
-        hint = "; is this a Cool-chic 5.0 stream?" if early else ""
+        hint = "; is this a Cool-chic stream?" if early else ""
         status, message = 1, str(error) + (hint or _trailer_hint(error))
     except ModuleNotFoundError as error:
         status, message = 2, str(error)
@@ -86,27 +83,6 @@ def _trailer_hint(error: NumchicError) -> str:
     if error.field == "metadata_bytes" or (error.field or "").startswith("trailer"):
         return "; numchic decode --ignore-integrity does not look at the trailer"
     return ""
-
-
-def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that set :class:`Limits`, collected into one argument ``limits``."""
-
-    @functools.wraps(command)
-    def with_limits(max_pixels: int, max_macs: int, max_memory: int, **arguments: object) -> None:
-        command(
-            limits=Limits(pixels=max_pixels, macs=max_macs, memory_bytes=max_memory), **arguments
-        )
-
-    decorated: Callable[..., None] = with_limits
-    for field, option in _LIMIT_OPTIONS.items():
-        decorated = click.option(
-            option,
-            type=click.IntRange(min=1),
-            default=getattr(Limits(), field),
-            show_default=True,
-            help=f"Refuse streams that need more {field.replace('_', ' ')}.",
-        )(decorated)
-    return decorated
 
 
 def _open_input(name: str) -> Source:
@@ -144,56 +120,80 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="numchic")
 def main() -> None:
-    """Encode, decode and inspect Cool-chic 5.0 pictures."""
+    """Encode, decode and inspect Cool-chic pictures and videos."""
 
 
 @main.command("decode")
 @click.argument("input_name", metavar="IN")
 @click.argument("output_name", metavar="OUT")
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Instead of OUT's extension.")
+@click.option("--frames", type=FrameRange(), help="Only frame N, or frames A to B - 1, from 0.")
+@click.option(
+    "--fps", type=Rate(), default="25", show_default=True, help="Frames per second, for Y4M."
+)
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Default: one per processor, at most 4."
 )
 @click.option(
     "--ignore-integrity", is_flag=True, help="Decode even if the trailer says that IN is damaged."
 )
-@_limit_options
+@limit_options
 def decode_command(
     input_name: str,
     output_name: str,
     kind: str | None,
+    frames: int | slice[int | None] | None,
+    fps: tuple[int, int],
     threads: int | None,
     ignore_integrity: bool,
     limits: Limits,
 ) -> None:
-    """Decode the stream IN to the image file OUT.
+    """Decode the stream IN to the file OUT.
 
-    OUT ends in .png (8-bit RGB), .ppm (RGB of any depth), .yuv (planes of a YUV picture) or .npy.
-    "-" is standard input or output; for the latter the format is PPM or YUV unless --format says
-    otherwise. PNG files get colour profile, Exif data and texts of IN.
+    OUT ends in .png (8-bit RGB), .ppm (RGB of any depth), .yuv (planes of a YUV picture or video),
+    .y4m (the same with a header) or .npy. The frames of a video in any other format than .yuv and
+    .y4m go into numbered files: out.png stands for out-%04d.png. "-" is standard input or output;
+    for the latter the format is PPM, YUV, or Y4M for a video, unless --format says otherwise. PNG
+    files get colour profile, Exif data and texts of IN.
     """
     with exit_status():
         if kind is None and output_name != "-":
             kind = format_of(output_name)
         data = read_source(_open_input(input_name), limits)
-        with _progress_bar() as progress:
-            picture = decode(
-                data,
-                limits=limits,
-                threads=threads,
-                progress=progress,
-                check_integrity=not ignore_integrity,
-            )
+        stream = read_any(data, limits)
+        n_frames = len(stream.places)
+        if frames is None and n_frames == 1:
+            frames = 0
         if kind is None:
-            kind = "ppm" if picture.data_type == "rgb" else "yuv"
-        contents = encode_image(picture, kind)
-        if output_name != "-":
-            write_file(Path(output_name), contents)
-        elif sys.stdout is None:
-            raise UsageError("standard output is closed", "output")
-        else:
-            sys.stdout.buffer.write(contents)
-            sys.stdout.buffer.flush()
+            video = "yuv" if isinstance(frames, int) else "y4m"
+            kind = "ppm" if stream.data_type == "rgb" else video
+        output = _standard_output() if output_name == "-" else None
+        options: dict[str, Any] = {
+            "limits": limits,
+            "threads": threads,
+            "check_integrity": not ignore_integrity,
+        }
+        with _progress_bar() as progress:
+            if isinstance(frames, int):
+                picture = decode(data, frame=frames, progress=progress, **options)
+                if kind == "y4m":
+                    contents = y4m_header(picture, fps) + y4m_frame(picture)
+                else:
+                    contents = encode_image(picture, kind)
+                write(output_name, contents, output)
+                return
+            pictures = decode_frames(data, frames=frames, progress=progress, **options)
+            shown = range(n_frames)[frames or slice(None)]
+            # Closed at once on an error, so that no thread decodes what nobody will see.
+            with closing(pictures), open_sink(output_name, kind, fps, output) as put:
+                for display_index, picture in zip(shown, pictures, strict=True):
+                    put(display_index, picture)
+
+
+def _standard_output() -> BinaryIO:
+    if sys.stdout is None:
+        raise UsageError("standard output is closed", "output")
+    return sys.stdout.buffer
 
 
 def is_terminal() -> bool:
@@ -214,10 +214,15 @@ def _progress_bar() -> Iterator[Progress | None]:
 
         def update(stage: str, done: int, total: int) -> None:
             shares[stage] = done / total
+            # Of a single picture there are two stages, which overlap.
+            length, position = 1000, int(500 * sum(shares.values()))
+            if stage == "frames":
+                length, position = total, done
             if not bars and time.monotonic() - start > _PATIENCE:
-                bar = click.progressbar(length=1000, label="decoding", file=sys.stderr)
+                bar = click.progressbar(
+                    length=length, label="decoding", show_pos=stage == "frames", file=sys.stderr
+                )
                 bars.append(stack.enter_context(bar))
-            position = int(500 * sum(shares.values()))  # of two stages that overlap
             for bar in bars:
                 bar.update(max(0, position - bar.pos))
 
@@ -227,7 +232,7 @@ def _progress_bar() -> Iterator[Progress | None]:
 @main.command("info")
 @click.argument("input_name", metavar="IN")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-@_limit_options
+@limit_options
 def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
     """Describe the stream IN without decoding it."""
     with exit_status():
@@ -235,75 +240,12 @@ def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
         if as_json:
             click.echo(json.dumps(info.to_dict(), indent=2))
         else:
-            click.echo("\n".join(_describe(info)))
-
-
-def _describe(info: StreamInfo) -> Iterator[str]:
-    frames = "still picture" if info.n_frames == 1 else f"video of {info.n_frames} frames"
-    yield f"Cool-chic 5.0 {frames}, {info.width}x{info.height}, {info.data_type}, " + (
-        f"{info.bitdepth} bits per sample"
-    )
-    yield f"  size       {info.n_bytes} bytes, {info.bits_per_pixel:.4f} bits per pixel"
-    if info.trailer is not None:
-        yield from _describe_trailer(info.trailer)
-    elif info.trailing_bytes:
-        yield f"  trailing   {info.trailing_bytes} bytes"
-    yield f"  cost       {info.macs_per_pixel:.1f} multiply-accumulates per pixel"
-    yield f"  memory     about {info.memory_bytes / 1e6:.1f} MB"
-    for frame in info.frames:
-        for part in frame.parts:
-            yield f"frame {frame.display_index} ({frame.frame_type}), {part.role}"
-            yield from _describe_part(part, info.width * info.height)
-
-
-def _describe_trailer(trailer: TrailerInfo) -> Iterator[str]:
-    yield f"  trailer    {trailer.n_bytes} bytes, {trailer.problem or 'fits the stream'}"
-    if trailer.version is not None:
-        yield f"  digests    stream {trailer.stream_crc}, latents {trailer.latents_crc}, " + (
-            f"samples {trailer.samples or 'not recorded'}"
-        )
-    if trailer.blocks:
-        yield "  metadata   " + ", ".join(f"{name} {size} bytes" for name, size in trailer.blocks)
-
-
-def _describe_part(part: PartInfo, n_pixels: int) -> Iterator[str]:
-    header = part.header
-    yield f"  bytes      header {part.header_bytes}, networks {part.nn_bytes}, " + (
-        f"latents {part.latent_bytes}"
-    )
-    yield (
-        f"  latents    {header.latent_resolution[0]}..{header.latent_resolution[1]}"
-        + (
-            f", hyperlatents {header.hyperlatent_resolution[0]}..{header.hyperlatent_resolution[1]}"
-            if header.hyperlatent_resolution
-            else ""
-        )
-        + f", {len(part.grids)} grids"
-        + (", common randomness" if header.flag_common_randomness else "")
-    )
-    yield f"  ARM        {header.spatial_context_arm} contexts, " + (
-        f"{header.n_hidden_layers_arm} hidden layers, stabiliser "
-        f"{'yes' if header.linear_stabiliser_arm else 'no'}"
-    )
-    if header.ifce_resolution:
-        yield f"  IFCE       {header.output_feature_ifce} features, grids " + (
-            f"{header.ifce_resolution[0]}..{header.ifce_resolution[1]}"
-        )
-    yield f"  upsampling {header.ups_k_size} taps, pre-concatenation " + (
-        f"{header.ups_preconcat_k_size}, final {header.final_upsampling_type}"
-    )
-    yield f"  synthesis  {' '.join(map(str, header.syn_layer))}, stabiliser " + (
-        f"{'yes' if header.linear_stabiliser_synth else 'no'}"
-    )
-    for module, macs in part.macs.items():
-        yield f"  {module:10s} {part.n_parameters[module]:6d} parameters in " + (
-            f"{part.nn_bits[module]:6d} bits, {macs / n_pixels:8.1f} MAC per pixel"
-        )
+            click.echo("\n".join(describe(info)))
 
 
 @main.command("dump")
 @click.argument("input_name", metavar="IN")
-@_limit_options
+@limit_options
 def dump_command(input_name: str, limits: Limits) -> None:
     """List every field of headers and trailer of IN: byte:bit, number of bits, name, value.
 

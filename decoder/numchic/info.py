@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from numchic.memory import estimate_memory
 from numchic_bitstream import expgolomb
 from numchic_bitstream.bits import Entry
-from numchic_bitstream.complexity import count_macs
+from numchic_bitstream.complexity import count_macs, count_warp_macs
 from numchic_bitstream.errors import NumchicError
+from numchic_bitstream.generations import Coded
 from numchic_bitstream.grids import grid_list
-from numchic_bitstream.headers import CoolChicHeader, FrameDataType, FrameType
+from numchic_bitstream.headers import FrameDataType, FrameType
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.metadata import EXIF, ICC, TEXT
 from numchic_bitstream.parameters import flat_parameters, read_parameters
-from numchic_bitstream.stream import CoolChic, Stream
+from numchic_bitstream.stream import CoolChic, Frame, Stream
 from numchic_bitstream.trailer import read_trailer
 
 _BLOCK_NAMES = {ICC: "icc", EXIF: "exif", TEXT: "text"}
@@ -29,8 +31,8 @@ class PartInfo:
     Attributes
     ----------
     role : {"residue", "motion"}
-    header : CoolChicHeader
-        All header fields.
+    header : dataclass
+        All header fields, as in the package that reads the generation.
     grids : tuple of (height, width)
         Finest first, hyperlatents included.
     n_parameters : dict
@@ -43,7 +45,7 @@ class PartInfo:
     """
 
     role: str
-    header: CoolChicHeader
+    header: Any
     grids: tuple[tuple[int, int], ...]
     n_parameters: dict[str, int]
     nn_bits: dict[str, int]
@@ -55,11 +57,30 @@ class PartInfo:
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """One frame, in coding order."""
+    """One frame, in coding order.
+
+    Attributes
+    ----------
+    display_index : int
+    frame_type : {"I", "P", "B"}
+    parts : tuple of PartInfo
+        Residue and, in P and B frames, motion.
+    references : tuple of int
+        Display indices of the frames it is predicted from.
+    global_flow : tuple of int
+        Horizontal, vertical for each of them.
+    warp_filter_size : int or None
+    warp_macs : int
+        Multiply-accumulates of its prediction.
+    """
 
     display_index: int
     frame_type: FrameType
     parts: tuple[PartInfo, ...]
+    references: tuple[int, ...] = ()
+    global_flow: tuple[int, ...] = ()
+    warp_filter_size: int | None = None
+    warp_macs: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +116,7 @@ class StreamInfo:
 
     Attributes
     ----------
+    generation : {"5.0", "4.2", "4.1", "4.0"}
     width, height, n_frames : int
     data_type : {"rgb", "yuv420", "yuv444"}
     bitdepth : int
@@ -111,6 +133,7 @@ class StreamInfo:
         None if there is no sign of a trailer.
     """
 
+    generation: str
     width: int
     height: int
     n_frames: int
@@ -129,7 +152,7 @@ class StreamInfo:
         return asdict(self)
 
 
-def describe_stream(stream: Stream, data: bytes, limits: Limits) -> StreamInfo:
+def describe_stream(stream: Coded, data: bytes, limits: Limits) -> StreamInfo:
     """Collect the facts about a stream read from ``data``.
 
     Raises
@@ -137,34 +160,49 @@ def describe_stream(stream: Stream, data: bytes, limits: Limits) -> StreamInfo:
     StreamError
         A network payload is malformed.
     """
-    frames = tuple(
-        FrameInfo(
-            frame.header.display_index,
-            frame.header.frame_type,
-            tuple(
-                _describe_part(role, part)
-                for role, part in zip(("residue", "motion"), frame.parts, strict=False)
-            ),
-        )
-        for frame in stream.frames
-    )
+    trailer = None
+    if isinstance(stream, Stream):
+        frames = tuple(_describe_frame(frame) for frame in stream.frames)
+        trailer = _describe_trailer(stream, data, limits)
+    else:
+        from numchic.v4 import info
+
+        describe: Callable[[Any], tuple[FrameInfo, ...]] = info.describe_frames
+        frames = describe(stream)
     height, width = stream.img_size
     pixels = height * width * len(frames)
     macs = sum(sum(part.macs.values()) for frame in frames for part in frame.parts)
-    first = stream.frames[0].header
+    macs += sum(frame.warp_macs for frame in frames)
     return StreamInfo(
+        generation=stream.generation,
         width=width,
         height=height,
         n_frames=len(frames),
-        data_type=first.frame_data_type,
-        bitdepth=first.bitdepth,
+        data_type=stream.data_type,
+        bitdepth=stream.bitdepth,
         n_bytes=stream.n_bytes,
         trailing_bytes=len(data) - stream.n_bytes,
         bits_per_pixel=8 * stream.n_bytes / pixels,
         macs_per_pixel=macs / pixels,
         memory_bytes=estimate_memory(stream),
         frames=frames,
-        trailer=_describe_trailer(stream, data, limits),
+        trailer=trailer,
+    )
+
+
+def _describe_frame(frame: Frame) -> FrameInfo:
+    header, motion = frame.header, frame.motion
+    return FrameInfo(
+        display_index=header.display_index,
+        frame_type=header.frame_type,
+        parts=tuple(
+            _describe_part(role, part)
+            for role, part in zip(("residue", "motion"), frame.parts, strict=False)
+        ),
+        references=header.index_references,
+        global_flow=header.global_flow,
+        warp_filter_size=header.warp_filter_size,
+        warp_macs=0 if motion is None else count_warp_macs(header, motion.header),
     )
 
 

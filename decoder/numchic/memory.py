@@ -5,11 +5,18 @@ An upper bound of all arrays that are alive at the same time, those inside kerne
 one stage needs for a moment is counted as if the other stages needed theirs at the same time, since
 with several threads they may. Not counted: the interpreter, its libraries, compiled kernels, and
 the source as the caller holds it.
+
+What a single frame takes is here for 5.0, and in ``numchic.v4.memory`` for the older generations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numchic.video import max_pictures
 from numchic_bitstream.complexity import BAND_ROWS
+from numchic_bitstream.generations import Coded
 from numchic_bitstream.grids import (
     arm_width,
     dense_size,
@@ -20,7 +27,7 @@ from numchic_bitstream.grids import (
 )
 from numchic_bitstream.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.parameters import n_parameters
-from numchic_bitstream.stream import Stream
+from numchic_bitstream.stream import Frame, Stream
 
 _FIXED = 15_000_000
 """Tables of the entropy model while they are made, seeds of the noise, small objects."""
@@ -29,21 +36,60 @@ _PARAMETER = 80
 """Bytes per network parameter: Python numbers while they are read, and several arrays."""
 
 
-def estimate_memory(stream: Stream, threads: int = 1) -> int:
+def estimate_memory(stream: Coded, threads: int = 1, wanted: Sequence[int] = ()) -> int:
     """Bytes in all arrays that are alive at the same time, rounded up.
 
     Parameters
     ----------
-    stream : Stream
+    stream : Coded
     threads : int
-        Number of threads that render at the same time; more than there are bands do not count.
+        Number of threads that decode at the same time; more than there is work for do not count.
+    wanted : sequence of int
+        Display indices of the frames to be decoded; all if empty.
     """
-    parts = (
+    places = stream.places
+    wanted = wanted or range(len(places))
+    total = _FIXED + 2 * stream.n_bytes
+    if (
+        len(wanted) == 1
+        and not places[[p.display_index for p in places].index(wanted[0])].references
+    ):
+        return total + _estimate_frame(stream, threads)
+    # Each thread has a frame of its own.
+    n_frames = min(threads, len(places))
+    ahead = threads if threads > 1 else 0
+    n_pictures = min(max_pictures(places, wanted, ahead), len(places))
+    height, width = stream.img_size
+    picture = 3 * height * width * (1 if stream.bitdepth == 8 else 2)
+    return total + n_frames * _estimate_frame(stream, 1) + n_pictures * picture
+
+
+def _estimate_frame(stream: Coded, threads: int) -> int:
+    """Bytes that decoding the most expensive frame takes."""
+    if isinstance(stream, Stream):
+        return max(_frame(frame, threads) for frame in stream.frames)
+    from numchic.v4 import memory
+
+    estimate: Callable[[Any, int], int] = memory.estimate_memory
+    return estimate(stream, threads)
+
+
+def _frame(frame: Frame, threads: int) -> int:
+    parts = max(
         _coolchic(part.header, threads) + _rounding(frame.header, part.header, threads)
-        for frame in stream.frames
         for part in frame.parts
     )
-    return _FIXED + 2 * stream.n_bytes + max(parts)
+    return parts if frame.motion is None else parts + _prediction(frame.header, frame.motion.header)
+
+
+def _prediction(frame: FrameHeader, motion: CoolChicHeader) -> int:
+    """Signals of both decoders, references as floats, and what warping and joining a band take."""
+    height, width = motion.img_size
+    n_references, k = len(frame.index_references), frame.warp_filter_size or 0
+    signals = 4 * (3 + 3 * n_references) * height * width
+    references = (16 * n_references + 8) * height * width
+    band = 4 * (6 * n_references + 12) * min(BAND_ROWS, height) * width
+    return signals + references + band + width * (40 * k + 16)
 
 
 def _coolchic(header: CoolChicHeader, threads: int) -> int:

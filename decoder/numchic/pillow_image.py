@@ -9,13 +9,14 @@ from PIL import Image, ImageFile
 
 from numchic.api import decode, read_source
 from numchic_bitstream.errors import StreamError, UnsupportedError
+from numchic_bitstream.generations import read_any
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.metadata import Metadata
-from numchic_bitstream.stream import read_stream
+from numchic_bitstream.stream import Stream
 from numchic_bitstream.trailer import read_trailer
 
 FORMAT = "COOLCHIC"
-# The video header of every still picture (section 1.2); the format has no other mark.
+# The video header of every still picture of 5.0 (section 1.2); the format has no other mark.
 STILL_PREFIX = bytes.fromhex("0010010000008000")
 
 
@@ -28,7 +29,7 @@ class CoolChicImageFile(ImageFile.ImageFile):
     """
 
     format = FORMAT
-    format_description = "Cool-chic 5.0 picture"
+    format_description = "Cool-chic picture"
     limits: ClassVar[Limits] = Limits()
     _data: bytes | None = None
 
@@ -36,17 +37,20 @@ class CoolChicImageFile(ImageFile.ImageFile):
         assert self.fp is not None
         data = read_source(self.fp, self.limits)
         try:
-            stream = read_stream(data, self.limits)
-            trailer = read_trailer(data, stream, self.limits)
+            stream = read_any(data, self.limits)
+            trailer = None
+            if isinstance(stream, Stream):
+                trailer = read_trailer(data, stream, self.limits)
         except StreamError as error:
             raise SyntaxError(str(error)) from error
-        header = stream.frames[0].header
-        if header.frame_data_type != "rgb" or header.bitdepth != 8:
+        if len(stream.places) > 1:
+            raise UnsupportedError("a video", "n_frames", None, len(stream.places), 1)
+        if stream.data_type != "rgb" or stream.bitdepth != 8:
             raise UnsupportedError(
                 "Pillow has no mode for this picture",
                 "frame_data_type",
                 None,
-                f"{header.frame_data_type}, {header.bitdepth} bits",
+                f"{stream.data_type}, {stream.bitdepth} bits",
                 "rgb, 8 bits",
             )
         height, width = stream.img_size
@@ -88,7 +92,8 @@ def _info(metadata: Metadata) -> dict[str, Any]:
 
 
 def _accept(prefix: bytes) -> bool:
-    return prefix.startswith(STILL_PREFIX)
+    # Of 4.x only the first byte is always the same; reading looks at the structure.
+    return prefix.startswith((STILL_PREFIX, b"\6"))
 
 
 def register(limits: Limits) -> None:

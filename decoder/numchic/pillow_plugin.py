@@ -7,12 +7,12 @@ from numchic_bitstream.limits import Limits
 
 
 def register_pillow(*, limits: Limits | None = None) -> None:
-    """Make ``PIL.Image.open`` read Cool-chic 5.0 stills with 8-bit RGB samples.
+    """Make ``PIL.Image.open`` read Cool-chic stills with 8-bit RGB samples.
 
     Opening reads size and mode from the headers; the picture is decoded when its pixels are first
     needed. Pillow's own limit on the number of pixels applies as for any other format. Pictures
     that Pillow has no mode for (YUV, whose conversion the stream does not define, and more than 8
-    bits) raise :class:`UnsupportedError`; use :func:`numchic.decode` for them.
+    bits) and videos raise :class:`UnsupportedError`; use :func:`numchic.decode` for them.
 
     Parameters
     ----------

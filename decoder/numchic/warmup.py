@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Compile and cache all kernels by coding and decoding a picture of a few samples."""
+"""Compile and cache all kernels by coding and decoding pictures of a few samples.
+
+The streams here are of 5.0; those of the older generations are in :mod:`numchic.v4.warmup`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from numchic.api import decode
+from numchic.api import decode_frames
 from numchic.latents import encode_latents
+from numchic.v4 import warmup as v4_warmup
 from numchic_bitstream.grids import grid_list
 from numchic_bitstream.headers import (
     CoolChicHeader,
@@ -22,7 +26,7 @@ from numchic_bitstream.stream import CoolChic, Frame, Stream, write_stream
 
 
 def tiny_header() -> CoolChicHeader:
-    """Header of a picture of 4 x 6 samples whose decoding passes through every kernel."""
+    """Header of a picture of 4 x 6 samples that needs every kernel for stills."""
     return CoolChicHeader(
         linear_stabiliser_synth=1,
         ups_k_size=8,
@@ -40,17 +44,33 @@ def tiny_header() -> CoolChicHeader:
     )
 
 
-def tiny_stream(header: CoolChicHeader) -> bytes:
-    """Stream of a picture with zero parameters and zero latents."""
+def tiny_video(header: CoolChicHeader) -> bytes:
+    """Stream of an I and a P frame of zeros."""
+    residue, motion = (
+        tiny_coolchic(replace(header, syn_layer=(SynthesisLayer(n, 1, "linear", "none"),)))
+        for n in (4, 2)
+    )
+    inter = FrameHeader(
+        display_index=1,
+        frame_type="P",
+        index_references=(0,),
+        global_flow=(0, 0),
+        warp_filter_size=8,
+    )
+    frames = (Frame(FrameHeader(), tiny_coolchic(header)), Frame(inter, residue, motion))
+    return write_stream(Stream(VideoHeader(n_frames=2, p_pos=(1,)), frames))
+
+
+def tiny_coolchic(header: CoolChicHeader) -> CoolChic:
+    """Cool-chic decoder with zero parameters and zero latents."""
     parameters = zero_parameters(header)
     grids = [np.zeros((grid.height, grid.width), np.int8) for grid in grid_list(header)]
     nn_payload, nn_n_bit_pad = write_parameters(header, parameters)
     header = replace(header, nn_n_bit_pad=nn_n_bit_pad)
-    latent_payload = encode_latents(header, parameters, grids)
-    frame = Frame(FrameHeader(), CoolChic(header, nn_payload, latent_payload))
-    return write_stream(Stream(VideoHeader(), (frame,)))
+    return CoolChic(header, nn_payload, encode_latents(header, parameters, grids))
 
 
 def warm_up() -> None:
     """Compile every kernel, or load it from the cache."""
-    decode(tiny_stream(tiny_header()), threads=1)
+    list(decode_frames(tiny_video(tiny_header()), threads=1))
+    v4_warmup.warm_up()

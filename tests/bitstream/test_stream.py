@@ -28,7 +28,7 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_bitstream.complexity import estimate_work
+from numchic_bitstream.complexity import estimate_warp_work, estimate_work
 from numchic_bitstream.grids import ifce_inputs
 from numchic_bitstream.headers import (
     VideoHeader,
@@ -270,7 +270,11 @@ def test_the_listener_hears_of_every_header() -> None:
 
 
 def total_work(stream: Stream) -> int:
-    return sum(estimate_work(part.header) for frame in stream.frames for part in frame.parts)
+    return sum(
+        estimate_warp_work(frame.header, stream.img_size)
+        + sum(estimate_work(part.header) for part in frame.parts)
+        for frame in stream.frames
+    )
 
 
 @pytest.mark.parametrize(

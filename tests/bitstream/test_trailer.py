@@ -169,9 +169,9 @@ def test_latents_are_hashed_from_coarse_to_fine() -> None:
     assert latents_crc([[fine.T.copy().T, coarse], [other]]) == expected  # any memory layout
     assert latents_crc([]) == 0
     trailer = checked(append_trailer(STILL, expected))
-    trailer.check_latents([[fine, coarse], [other]])
+    trailer.check_latents(latents_crc([[fine, coarse], [other]]))
     with pytest.raises(IntegrityError) as caught:
-        trailer.check_latents([[other], [fine, coarse]])
+        trailer.check_latents(latents_crc([[other], [fine, coarse]]))
     assert (caught.value.field, caught.value.offset) == ("trailer.latents_crc", START + 13)
 
 
@@ -179,12 +179,12 @@ def test_samples_are_hashed_piece_by_piece() -> None:
     expected = hashlib.sha256(b"one, two").digest()[:16]
     assert samples_digest([b"one", b", ", b"two"]) == expected
     trailer = checked(append_trailer(STILL, 0, expected))
-    trailer.check_samples([b"one, two"])
+    trailer.check_samples(samples_digest([b"one, two"]))
     with pytest.raises(IntegrityError) as caught:
-        trailer.check_samples([b"one"])
+        trailer.check_samples(samples_digest([b"one"]))
     assert (caught.value.field, caught.value.offset) == ("trailer.samples", START + 17)
     assert caught.value.allowed == expected.hex()
-    checked(STREAMS["still"]).check_samples([b"anything"])  # not recorded
+    checked(STREAMS["still"]).check_samples(samples_digest([b"anything"]))  # not recorded
 
 
 # --- Every error is noticed ----------------------------------------------------------------------

@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 
 import conformance_tools
-from conformance_tools import tiny_suite
+from conformance_tools import script, tiny_suite
 from numchic import UsageError
-from numchic_conformance import Expect, ExpectedError, Outcome, Suite, Vector, run_vectors
+from numchic_conformance import (
+    CommandDecoder,
+    Expect,
+    ExpectedError,
+    Outcome,
+    Suite,
+    Vector,
+    run_vectors,
+)
 from numchic_conformance.check import check_ours, check_stages
 from numchic_conformance.stages import Stages, decode_stages
 
@@ -32,7 +40,7 @@ def test_ours_passes(suite: Suite) -> None:
     results = list(run_vectors(suite.vectors, jobs=2))
     assert [r.id for r in results] == [v.id for v in suite.vectors]
     assert {r.outcome for r in results} == {Outcome.PASS}
-    assert all(r.seconds > 0 and r.memory_bytes for r in results if r.id != "video")
+    assert all(r.seconds > 0 and r.memory_bytes for r in results)
 
 
 def test_the_torch_side_passes(suite: Suite) -> None:
@@ -102,8 +110,22 @@ def test_writing_is_compared(suite: Suite, tmp_path: Path) -> None:
 
 
 def test_other_generations_are_not_supported(suite: Suite) -> None:
-    old = dataclasses.replace(suite.vectors[0], generation="4.2")
+    old = dataclasses.replace(suite.vectors[0], generation="3.4")
     (result,) = run_vectors([old])
+    assert result.outcome is Outcome.NOT_SUPPORTED
+    old = dataclasses.replace(suite.vectors[0], generation="4.2")
+    (result,) = run_vectors([old], side="trainer")
+    assert result.outcome is Outcome.NOT_SUPPORTED
+
+
+def test_only_generations_that_are_claimed_are_run(suite: Suite, tmp_path: Path) -> None:
+    old = dataclasses.replace(suite.vectors[0], generation="4.1")
+    command = CommandDecoder(script(tmp_path, "sys.exit(1)"))
+    (result,) = run_vectors([old], command=command)
+    assert (result.outcome, result.message) == (Outcome.NOT_SUPPORTED, "generation 4.1")
+    (result,) = run_vectors([old], command=command, generations=["4.1", "5.0"])
+    assert result.outcome is Outcome.FAIL
+    (result,) = run_vectors([suite.vectors[0]], generations=["4.1"])
     assert result.outcome is Outcome.NOT_SUPPORTED
 
 

@@ -40,5 +40,6 @@ def test_vectors_of_others() -> None:
     results = {r.id: r for r in run_vectors(vectors, jobs=2)}
     wrong = [f"{r.id}: {describe(r)}" for r in results.values() if r.outcome not in GOOD]
     assert wrong == []
-    stills = [v for v in vectors if v.generation == "5.0" and v.picture and v.picture.frames == 1]
-    assert {results[vector.id].outcome for vector in stills} == {Outcome.PASS}
+    known = [v for v in vectors if v.picture]
+    assert {v.generation for v in known} >= {"5.0", "4.2", "4.1"}
+    assert {results[vector.id].outcome for vector in known} == {Outcome.PASS}

@@ -14,8 +14,6 @@ import numchic
 from numchic_conformance.manifest import Expect, Level, Vector, load_suite
 from numchic_conformance.synthetic import generate
 from numchic_conformance.synthetic.counts import CORRECTED_SCALES, correction_matters, left
-from numchic_conformance.synthetic.malformed.case import Case
-from numchic_conformance.synthetic.recipe import Recipe
 from numchic_conformance.synthetic.seeded import Source
 
 ROOT = Path(__file__).resolve().parents[2] / "conformance"
@@ -48,7 +46,7 @@ def test_the_recipes_give_the_committed_streams(suite: str) -> None:
 def test_what_is_generated_is_found_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def few(suite: str) -> list[Recipe | Case]:
+    def few(suite: str) -> list[generate.Thing]:
         return list(made(suite)[:2])
 
     made = generate.made
@@ -79,9 +77,11 @@ def test_numbers() -> None:
     assert len(LOADED["stills"]) >= 230
     assert len(LOADED["videos"]) >= 15
     assert len(LOADED["malformed"]) >= 170
-    assert all(
-        vector.expect is Expect.DECODE for name in ("stills", "videos") for vector in LOADED[name]
-    )
+    assert len(LOADED["v4"]) >= 80
+    assert len(LOADED["v4-malformed"]) >= 50
+    valid = [vector for name in ("stills", "videos", "v4") for vector in LOADED[name]]
+    assert all(vector.expect is Expect.DECODE for vector in valid)
+    assert {vector.generation for vector in valid} == {"5.0", "4.2", "4.1", "4.0"}
 
 
 def test_ids_differ_and_descriptions_are_sentences() -> None:

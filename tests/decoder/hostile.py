@@ -2,7 +2,7 @@
 """Decode every truncation and every single-bit flip of streams, under limits.
 
 ``python tests/decoder/hostile.py FILE ... [--stride N]``: exits with status 0 if each of them gives
-a picture or a ``NumchicError`` within the time and memory allowed.
+pictures or a ``NumchicError`` within the time and memory allowed.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ def broken_streams(data: bytes, stride: int) -> Iterator[tuple[str, bytes]]:
 
 
 def outcome(data: bytes) -> str:
-    """Name of what decoding gives; anything but a picture or a typed error escapes."""
+    """Name of what decoding gives; anything but pictures or a typed error escapes."""
     try:
-        numchic.decode(data, limits=LIMITS, threads=1)
+        for _ in numchic.decode_frames(data, limits=LIMITS, threads=1):
+            pass
     except numchic.NumchicError as error:
         if isinstance(error, numchic.StreamError) and error.field is None:
             raise AssertionError("the error does not name a field") from error
         return type(error).__name__
-    return "picture"
+    return "pictures"
 
 
 def main() -> int:
@@ -55,7 +56,7 @@ def main() -> int:
         raise TimeoutError
 
     signal.signal(signal.SIGALRM, too_slow)
-    numchic.decode(arguments.files[0], threads=1)  # compile before the clock runs
+    list(numchic.decode_frames(arguments.files[0], threads=1))  # compile before the clock runs
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     warnings.simplefilter("error")
     failures = 0

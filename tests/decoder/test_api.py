@@ -128,9 +128,10 @@ def test_bands_wait_for_the_coarser_latents(monkeypatch: pytest.MonkeyPatch) -> 
     assert same(numchic.decode(data, threads=3), expected)
 
 
-def test_a_video_is_not_supported() -> None:
-    with pytest.raises(numchic.UnsupportedError, match="videos"):
+def test_a_frame_of_a_video_must_be_chosen() -> None:
+    with pytest.raises(numchic.UsageError, match="choose a frame"):
         numchic.decode(builders.video())
+    assert numchic.decode(builders.video(), frame=1).data_type == "yuv420"
     assert numchic.read_info(builders.video()).n_frames == 3
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from PIL import Image
 import builders
 import numchic
 from numchic.cli import main
-from numchic_bitstream import FrameHeader
+from numchic_bitstream import FrameHeader, read_stream
 
 STREAM = builders.stream()
+VIDEO = builders.video()
+PICTURES = list(numchic.decode_frames(VIDEO))
 YUV_STREAM = builders.stream(frame=FrameHeader(frame_data_type="yuv420", bitdepth=10))
 
 
@@ -49,12 +52,87 @@ def test_decode_from_and_to_standard_streams() -> None:
     assert npy.stdout_bytes.startswith(b"\x93NUMPY")
 
 
+@pytest.mark.parametrize("name", ["out.yuv", "out.y4m", "-"])
+@pytest.mark.parametrize("frames", [None, "1:", "1:2", ":"])
+def test_decode_a_video(name: str, frames: str | None, tmp_path: Path) -> None:
+    output = name if name == "-" else tmp_path / name
+    options = [] if frames is None else ["--frames", frames]
+    result = run("decode", "-", output, "--fps", "30000/1001", *options, stdin=VIDEO)
+    assert (result.exit_code, result.stderr) == (0, "")
+    written = result.stdout_bytes if name == "-" else (tmp_path / name).read_bytes()
+    first, _, stop = (frames or "0:3").partition(":")
+    shown = PICTURES[int(first or 0) : int(stop or 3)]
+    start, head = b"", b""
+    if not name.endswith("yuv"):
+        start = b"YUV4MPEG2 W6 H4 F30000:1001 Ip A1:1 C420jpeg\n"
+        head = b"FRAME\n"
+    assert written == start + b"".join(head + picture.to_bytes() for picture in shown)
+
+
+def test_decode_a_frame_of_a_video(tmp_path: Path) -> None:
+    assert run("decode", "-", tmp_path / "out.yuv", "--frames", 1, stdin=VIDEO).exit_code == 0
+    assert (tmp_path / "out.yuv").read_bytes() == PICTURES[1].to_bytes()
+    result = run("decode", "-", "-", "--frames", 2, "--format", "yuv", stdin=VIDEO)
+    assert result.stdout_bytes == PICTURES[2].to_bytes()
+    result = run("decode", "-", "-", "--frames", 2, "--format", "y4m", "--fps", 50, stdin=VIDEO)
+    assert result.stdout_bytes.startswith(b"YUV4MPEG2 W6 H4 F50:1 ")
+
+
+def test_decode_a_video_to_numbered_files(tmp_path: Path) -> None:
+    data = builders.video(frame_data_type="rgb")
+    assert run("decode", "-", tmp_path / "out.png", stdin=data).exit_code == 0
+    assert run("decode", "-", tmp_path / "f%dx.ppm", "--frames", "1:", stdin=data).exit_code == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"out-0000.png", "out-0001.png", "out-0002.png", "f1x.ppm", "f2x.ppm"}
+    for i, picture in enumerate(numchic.decode_frames(data)):
+        with Image.open(tmp_path / f"out-000{i}.png") as image:
+            assert np.array_equal(np.asarray(image), picture.to_rgb())
+    piped = run("decode", "-", "-", stdin=data)
+    assert piped.stdout_bytes.count(b"P6\n6 4\n255\n") == 3
+
+
+def test_a_video_in_one_file_appears_at_once(tmp_path: Path) -> None:
+    """Not at all if a frame is broken, and not under a name with a number."""
+    last = max(read_stream(VIDEO).frames, key=lambda frame: frame.residue.nn_offset)
+    broken = bytearray(VIDEO)
+    broken[last.residue.nn_offset : last.residue.nn_offset + 16] = bytes(16)
+    output = tmp_path / "out.y4m"
+    output.write_bytes(b"old")
+    assert run("decode", "-", output, stdin=bytes(broken)).exit_code == 1
+    assert run("decode", "-", tmp_path / "out%d.yuv", stdin=VIDEO).exit_code == 2
+    assert list(tmp_path.iterdir()) == [output]
+    assert output.read_bytes() == b"old"
+
+
+def test_nothing_is_decoded_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("numchic.output._Appending.__call__", fail)
+    before = set(threading.enumerate())
+    result = run("decode", "-", "-", "--threads", 2, stdin=VIDEO)
+    assert result.exit_code == 5
+    # The result holds the exception, and that everything that was alive when it was raised.
+    assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--frames=1:2:3", "--frames=-1", "--frames=", "--frames=" + 5000 * "1", "--fps=0"],
+)
+def test_options_that_make_no_sense(option: str) -> None:
+    assert run("decode", "-", "-", option, stdin=VIDEO).exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("status", "stream", "options"),
     [
         (1, STREAM[:40], []),
         (2, YUV_STREAM, []),
-        (3, builders.video(), []),
+        (2, builders.video(), []),
+        (2, builders.video(), ["--frames", "3"]),
+        (2, builders.video(), ["--frames", "3:"]),
+        (3, bytes.fromhex("0009 0010 0010 00 20 00 0020") + bytes(30), []),  # 3.x
         (4, STREAM, ["--max-pixels", "10"]),
         (4, STREAM, ["--max-macs", "10"]),
         (4, STREAM, ["--max-memory", "10"]),
@@ -89,7 +167,11 @@ def test_info(source: Path) -> None:
     assert listing == json.loads(json.dumps(numchic.read_info(STREAM).to_dict()))
     plain = builders.stream(output_feature_ifce=0, hyperlatent_resolution=None)
     assert "IFCE " not in run("info", "-", stdin=plain + b"x").output
-    assert "video of 3 frames" in run("info", "-", stdin=builders.video()).output
+    video = run("info", "-", stdin=VIDEO).output
+    assert "Cool-chic 5.0 video of 3 frames" in video
+    assert (
+        "frame 1 (B), predicted from 0, 2\n  warping    8 taps, global flow 1, -2, 1, -2" in video
+    )
 
 
 def test_dump(source: Path) -> None:
@@ -111,12 +193,13 @@ def test_warmup() -> None:
     assert run("warmup").exit_code == 0
 
 
-def test_progress_bar(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numchic.cli._PATIENCE", -1.0)
     monkeypatch.setattr("numchic.cli.is_terminal", lambda: True)
-    result = run("decode", source, tmp_path / "out.png")
-    assert result.exit_code == 0
-    assert result.stdout == ""
+    for data, name in ((STREAM, "out.png"), (VIDEO, "out.yuv")):
+        result = run("decode", "-", tmp_path / name, stdin=data)
+        assert result.exit_code == 0
+        assert result.stdout == ""
 
 
 def test_hints() -> None:

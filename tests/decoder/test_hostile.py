@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every truncation and every single-bit flip of three small streams, in a limited process."""
+"""Every truncation and every single-bit flip of small streams, in a limited process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+import builders
 from vectors import Vector, still_vectors
 
 SMALL = {"latents-zero-tiny-bytes_30x30", "lat-2-5-final-bilinear_31x50", "size_11x11"}
 
 
-@pytest.mark.parametrize("vector", [v for v in still_vectors() if v.id in SMALL | {"no-vectors"}])
-def test_a_picture_or_a_typed_error(vector: Vector) -> None:
+def run_hostile(path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, Path(__file__).with_name("hostile.py"), vector.path],
+        [sys.executable, Path(__file__).with_name("hostile.py"), path],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         capture_output=True,
         text=True,
@@ -26,3 +26,15 @@ def test_a_picture_or_a_typed_error(vector: Vector) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("vector", [v for v in still_vectors() if v.id in SMALL | {"no-vectors"}])
+def test_a_picture_or_a_typed_error(vector: Vector) -> None:
+    run_hostile(vector.path)
+
+
+def test_pictures_or_a_typed_error(tmp_path: Path) -> None:
+    """A video with every kind of frame."""
+    path = tmp_path / "video.cool"
+    path.write_bytes(builders.video())
+    run_hostile(path)

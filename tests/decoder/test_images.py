@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import numchic
-from numchic.images import encode_image, format_of, write_file
+from numchic.images import encode_image, format_of, write_file, y4m_header
 
 
 def picture(data_type: Any = "rgb", bitdepth: int = 8, size: tuple[int, int] = (4, 6)) -> Any:
@@ -64,11 +64,34 @@ def test_npy(data_type: str) -> None:
         ("ppm", "yuv420", 8),
         ("yuv", "rgb", 8),
         ("npy", "yuv420", 8),
+        ("y4m", "rgb", 8),
     ],
 )
 def test_a_format_that_cannot_hold_the_picture(kind: str, data_type: str, bitdepth: int) -> None:
     with pytest.raises(numchic.UsageError, match=rf"\.{kind} file cannot hold"):
         encode_image(picture(data_type, bitdepth), kind)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "bitdepth", "colour"),
+    [
+        ("yuv420", 8, b"420jpeg"),
+        ("yuv420", 10, b"420p10"),
+        ("yuv444", 8, b"444"),
+        ("yuv444", 16, b"444p16"),
+    ],
+)
+def test_y4m(data_type: str, bitdepth: int, colour: bytes) -> None:
+    ours = picture(data_type, bitdepth)
+    expected = b"YUV4MPEG2 W6 H4 F25:1 Ip A1:1 C" + colour + b"\nFRAME\n" + ours.to_bytes()
+    assert encode_image(ours, "y4m") == expected
+    assert y4m_header(ours, (30000, 1001)).split()[3] == b"F30000:1001"
+
+
+def test_y4m_has_more_chroma_samples_for_odd_sizes() -> None:
+    assert encode_image(picture("yuv444", 8, (3, 5)), "y4m")
+    with pytest.raises(numchic.UsageError, match="y4m"):
+        encode_image(picture("yuv420", 8, (3, 6)), "y4m")
 
 
 def test_format_of() -> None:

@@ -116,7 +116,7 @@ def test_what_is_decoded_is_compared(
 
 def test_integrity_comes_before_everything_else() -> None:
     data = append_trailer(builders.video(), 0)
-    with pytest.raises(numchic.UnsupportedError, match="videos"):
+    with pytest.raises(numchic.UsageError, match="video"):
         numchic.decode(data)
     with pytest.raises(numchic.IntegrityError):
         numchic.decode(flipped(data, 8 * len(builders.video()) - 1))
@@ -236,9 +236,9 @@ def test_decode_command(data: bytes, status: int, tmp_path: Path) -> None:
 
 def test_too_much_metadata_is_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
-        "numchic.cli.Limits", lambda **kind: numchic.Limits(**kind | {"metadata_bytes": 9})
+        "numchic.options.Limits", lambda **kind: numchic.Limits(**kind | {"metadata_bytes": 9})
     )
-    monkeypatch.setattr("numchic.cli._LIMIT_OPTIONS", {})
+    monkeypatch.setattr("numchic.cli.LIMIT_OPTIONS", {})
     result = run(WHOLE, "decode", "-", tmp_path / "out.ppm")
     assert result.exit_code == 4
     assert "--ignore-integrity" in result.stderr

@@ -13,6 +13,7 @@ from random import Random
 from fuzz import decoders
 from fuzz.layout import TABLES, Part, peek, poke, set_value, split, spots_at
 from fuzz.networks import change_parameters, rebuild
+from fuzz.older import change_stream
 from fuzz.trailers import TAIL, change_trailer, seal
 from numchic_bitstream import StreamError
 from numchic_bitstream.headers import read_coolchic_header
@@ -57,7 +58,7 @@ class Mutator:
     def crossover(self, first: bytes, second: bytes, max_size: int, seed: int) -> bytes:
         """Return a mixture of two inputs."""
         self.rng.seed(seed)
-        if self.n_prefix == 0 and self.rng.random() < 0.6:
+        if self.n_prefix == 0 and self.target != "v4" and self.rng.random() < 0.6:
             return self._swap_part(first, second)[:max_size]
         return self._splice(first, second)[:max_size]
 
@@ -70,6 +71,8 @@ class Mutator:
 
     def _structured(self, data: bytes) -> bytes:
         n = self.n_prefix
+        if self.target == "v4":
+            return change_stream(self.rng, data) or self._plain(data)
         if n == 0:
             return self._stream(data)
         if self.target == "headers":

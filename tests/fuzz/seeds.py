@@ -27,6 +27,8 @@ from numchic_bitstream import (
 )
 from numchic_bitstream.headers import write_coolchic_header, write_frame_header, write_video_header
 from numchic_bitstream.rangecoder import encode
+from numchic_conformance.synthetic.v4.draw import Draw
+from numchic_conformance.synthetic.v4.streams import CodedFrame, make_stream
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -43,6 +45,8 @@ def seeds(target: str) -> list[bytes]:
         "parameters": _parameters,
         "latents": _latents,
         "rangecoder": _rangecoder,
+        "video": _videos,
+        "v4": _older,
     }
     return list(makers.get(target, _streams)())
 
@@ -69,6 +73,38 @@ def _streams() -> Iterator[bytes]:
     metadata = Metadata(b"profile", b"II*\0" + bytes(4), (("Title", "A"),), ((9, b""),))
     for some in (None, metadata):
         yield builders.with_trailer(builders.stream(**decoders.ARCHITECTURES[0]), some)
+
+
+def _videos() -> Iterator[bytes]:
+    """Short videos of small decoders, with every filter size and kind of samples."""
+    plain = decoders.ARCHITECTURES[0]
+    structures = (
+        VideoHeader(n_frames=2, p_pos=(1,)),
+        VideoHeader(n_frames=3, intra_pos=(0, 2)),
+        VideoHeader(n_frames=4, p_pos=(1, 3)),
+    )
+    for i, k in enumerate((2, 4, 6, 8, 14)):
+        frame: dict[str, Any] = {"frame_data_type": ("yuv420", "rgb", "yuv444")[i % 3]}
+        yield builders.video(
+            i, structure=structures[i % 3], warp_filter_size=k, networks=plain, **frame
+        )
+    yield builders.with_trailer(builders.video(structure=structures[0], networks=plain))
+    yield builders.video(networks=plain, img_size=(2, 2), bitdepth=10)
+
+
+def _older() -> Iterator[bytes]:
+    """Small stills and videos of 4.2, 4.1 and 4.0."""
+    small: dict[str, Any] = {"arm": (8, 0), "zero": 0}
+    structures: tuple[tuple[CodedFrame, ...], ...] = (
+        ((0, "I"),),
+        ((0, "I"), (1, "P")),
+        ((0, "I"), (2, "I"), (1, "B")),
+    )
+    for generation in ("4.2", "4.1", "4.0"):
+        for i, frames in enumerate(structures):
+            draw = Draw(f"fuzz {generation} {i}")
+            data_type = ("rgb", "yuv420", "yuv444")[i]
+            yield make_stream(draw, generation, (8, 4), data_type, 8, frames, **small)
 
 
 def _overflow() -> bytes:

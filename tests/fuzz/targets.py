@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fuzz.target_headers import headers, info, streams, trailer
 from fuzz.target_payloads import latents, parameters, rangecoder
-from fuzz.target_pictures import decode, pillow
+from fuzz.target_pictures import decode, pillow, video
 
 
 class Target(NamedTuple):
@@ -32,5 +32,7 @@ TARGETS = {
     "rangecoder": Target(rangecoder, 256),
     "latents": Target(latents, 1536),
     "decode": Target(decode, 1536),
+    "video": Target(video, 2048),
+    "v4": Target(video, 1536),  # the same function; inputs are of the older generations
     "pillow": Target(pillow, 1536),
 }

@@ -49,6 +49,8 @@ N_MUTATIONS = {
     "rangecoder": 6000,
     "latents": 700,
     "decode": 1200,
+    "video": 300,
+    "v4": 600,
     "pillow": 800,
 }
 

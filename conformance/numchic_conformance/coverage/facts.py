@@ -18,7 +18,6 @@ from numchic_conformance.coverage.headers import stream_marks
 from numchic_conformance.coverage.latents import latent_marks
 from numchic_conformance.coverage.networks import network_marks
 from numchic_conformance.coverage.signal import signal_marks
-from numchic_conformance.stages import decode_stages
 
 MOST_PARTS = 40
 """Of longer videos only the headers are looked at."""
@@ -32,10 +31,8 @@ def stream_facts(data: bytes) -> frozenset[str]:
     """
     try:
         stream = read_stream(data)
-        if len(stream.frames) == 1:
-            numchic.decode(data)
-        elif len(stream.frames) < MOST_PARTS:
-            for _ in decode_stages(data):
+        if len(stream.frames) < MOST_PARTS:
+            for _ in numchic.decode_frames(data):
                 pass
     except NumchicError as error:
         return frozenset(_refusals(error))

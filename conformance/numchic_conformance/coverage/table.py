@@ -9,6 +9,7 @@ from pathlib import Path
 
 from numchic_conformance.coverage.facts import stream_facts
 from numchic_conformance.coverage.items import Item, all_items
+from numchic_conformance.coverage.v4 import stream_facts4
 from numchic_conformance.manifest import Vector, load_suite
 from numchic_conformance.synthetic.generate import SUITES
 
@@ -18,8 +19,9 @@ Table = Mapping[Item, tuple[str, ...]]
 _SHOWN = 3
 _HEAD = """# Coverage
 
-What the vectors of the suites `stills`, `videos` and `malformed` exercise, computed from their
-bytes. For every item: how many vectors, and some of them. What cannot be covered, and why, is in
+What the synthetic vectors exercise, computed from their bytes: `stills`, `videos` and `malformed`
+the sections of 5.0, `v4` and `v4-malformed` those of the older generations. For every item: how
+many vectors, and some of them. What cannot be covered, and why, is in
 `numchic_conformance/coverage/items/__init__.py`. Written by `numchic conformance coverage --write`.
 """
 
@@ -28,7 +30,8 @@ def coverage_table(vectors: Iterable[Vector]) -> Table:
     """Compute what every vector exercises."""
     by_key: dict[str, list[str]] = {}
     for vector in vectors:
-        for key in stream_facts(vector.read()):
+        facts = stream_facts if vector.generation == "5.0" else stream_facts4
+        for key in facts(vector.read()):
             by_key.setdefault(key, []).append(vector.id)
     return {item: tuple(by_key.get(item.key, ())) for item in all_items()}
 

@@ -7,10 +7,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numchic
 from numchic_bitstream import Stream, read_stream
 from numchic_conformance.manifest import PictureFormat, Vector
-from numchic_conformance.stages import decode_stages, digest, samples_of
+from numchic_conformance.stages import decode_samples, decode_stages, digest
 from numchic_conformance.synthetic.bounds import sample_bounds
 
 _MAX_FRAMES = 16
@@ -30,26 +29,25 @@ def describe_valid(path: Path, data: bytes, **facts: Any) -> Vector:
     Returns
     -------
     Vector
-        With the digests of all stages; of videos with more than 16 frames those of 16, evenly
-        spread. The samples of videos are left out.
+        With the digests of all stages; of videos with more than 16 frames the stages before the
+        samples are those of 16, evenly spread.
     """
     stream = read_stream(data)
     n_frames = len(stream.frames)
     recorded = {f"frame{i}" for i in range(0, n_frames, -(-n_frames // _MAX_FRAMES))}
-    digests, bounds = {}, None
-    for name, array in decode_stages(data):
-        if n_frames == 1 or name.split(".")[0] in recorded:
-            digests[name] = digest(array)
-        if n_frames == 1 and name == "synthesis":
-            bounds = sample_bounds(stream.frames[0], array)
-            digests["samples"] = digest(samples_of(numchic.decode(data)))
+    digests = {
+        name: digest(array)
+        for name, array in decode_stages(data)
+        if n_frames == 1 or name.split(".")[0] in recorded
+    }
+    digests["samples"] = digest(decode_samples(data))
     return Vector(
         id=path.stem,
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
         picture=picture_format(stream),
         digests=digests,
-        bounds=bounds,
+        bounds=sample_bounds(stream),
         **facts,
     )
 

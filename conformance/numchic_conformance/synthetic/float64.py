@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Upsampling and synthesis in float64: what float32 stages approximate (coolchic-5, 9 and 11.1).
+"""Upsampling, synthesis and prediction in float64: what float32 stages approximate.
+
+See coolchic-5, sections 9, 11.1 and 13.
 
 Everything is elementwise, so that the results are the same on every machine.
 """
@@ -13,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numchic.noise import common_randomness
-from numchic_bitstream import CoolChicHeader, Layer, Parameters
+from numchic.picture import Picture
+from numchic_bitstream import CoolChicHeader, FrameHeader, Layer, Parameters
 from numchic_bitstream.parameters import dequantise, quantisation_steps
 
 F64 = NDArray[np.float64]
@@ -100,3 +103,61 @@ def _convolve(header: CoolChicHeader, layer: Layer, x: F64) -> F64:
                 window = padded[i, dy : dy + height, dx : dx + width]
                 out += weight[:, i, dy, dx, None, None].astype(np.float64) * window
     return out
+
+
+def predict_wide(header: FrameHeader, signals: Sequence[F64], references: Sequence[Picture]) -> F64:
+    """Signal of a P or B frame from those of residue and motion (13.2), float64[3, H, W]."""
+    residue, motion = signals
+    height, width = residue.shape[1:]
+    y, x = np.mgrid[:height, :width]
+    warped = []
+    for i, picture in enumerate(references):
+        horizontal, vertical = header.global_flow[2 * i : 2 * i + 2]
+        rows = np.clip(np.arange(height) + vertical, 0, height - 1)[:, None]
+        columns = np.clip(np.arange(width) + horizontal, 0, width - 1)
+        planes = [p if p.shape == (height, width) else _doubled(p) for p in picture.planes]
+        shifted = np.stack([p[rows, columns] for p in planes]) / ((1 << picture.bitdepth) - 1)
+        k = header.warp_filter_size or 0
+        warped.append(_warp(shifted, x + motion[2 * i], y + motion[2 * i + 1], k))
+    gains = np.clip(residue[3:] + 0.5, 0, 1)
+    prediction = warped[0]
+    if len(warped) == 2:
+        prediction = gains[1] * warped[0] + (1 - gains[1]) * warped[1]
+    result: F64 = gains[0] * prediction + residue[:3]
+    return result
+
+
+def _doubled(plane: NDArray[Any]) -> NDArray[Any]:
+    return plane.repeat(2, 0).repeat(2, 1)
+
+
+def _warp(signal: F64, x: F64, y: F64, k: int) -> F64:
+    """Samples of float64[C, H, W] at positions float64[H, W] (section 13.3)."""
+    height, width = signal.shape[1:]
+    if k == 2:
+        x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+    left, top = np.floor(x), np.floor(y)
+    out = np.zeros_like(signal)
+    for i, down in enumerate(_coefficients(y - top, k), 1 - k // 2):
+        for j, across in enumerate(_coefficients(x - left, k), 1 - k // 2):
+            rows = np.clip(top + i, 0, height - 1).astype(np.int64)
+            columns = np.clip(left + j, 0, width - 1).astype(np.int64)
+            out += down * across * signal[:, rows, columns]
+    return out
+
+
+def _coefficients(t: F64, k: int) -> list[F64]:
+    if k == 2:
+        return [1 - t, t]
+    if k == 4:
+        return [_outer(t + 1), _inner(t), _inner(1 - t), _outer(2 - t)]
+    distances = [t - j for j in range(1 - k // 2, k // 2 + 1)]
+    return [np.cos(np.pi * u / k) * np.sinc(u) for u in distances]
+
+
+def _inner(x: F64) -> F64:
+    return (1.25 * x - 2.25) * x * x + 1
+
+
+def _outer(x: F64) -> F64:
+    return ((-0.75 * x + 3.75) * x - 6) * x + 3

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numchic
 from numchic.images import write_file
 from numchic_bitstream import Limits, NumchicError, UsageError, read_stream
 from numchic_conformance.manifest import Expect, ExpectedError, Suite, Vector, save_suite
-from numchic_conformance.stages import decode_stages
 from numchic_conformance.synthetic.describe import describe_valid, picture_format
 from numchic_conformance.synthetic.malformed import malformed_cases
 from numchic_conformance.synthetic.malformed.case import Case, base
 from numchic_conformance.synthetic.recipe import Recipe
 from numchic_conformance.synthetic.stills import still_recipes
+from numchic_conformance.synthetic.v4.describe import describe_malformed4, describe_valid4
+from numchic_conformance.synthetic.v4.malformed import Case4, malformed_recipes
+from numchic_conformance.synthetic.v4.recipes import Recipe4, recipes
 from numchic_conformance.synthetic.videos import video_recipes
 
 SOURCE = "random numbers (numchic_conformance.synthetic)"
@@ -29,17 +31,27 @@ LICENCE = "BSD-3-Clause"
 
 _DESCRIPTIONS = {
     "stills": "Valid stills with random parameters and latents: every header field, every branch.",
-    "videos": "Valid videos with random parameters and latents, up to the synthesis.",
+    "videos": "Valid videos with random parameters and latents: structures, references, motion.",
     "malformed": "Malformed, odd and damaged streams.",
+    "v4": "Valid stills and videos of the generations 4.2, 4.1 and 4.0 with random contents.",
+    "v4-malformed": "Malformed and damaged streams of the generations 4.2 and 4.0.",
 }
 SUITES = tuple(_DESCRIPTIONS)
 
+Thing = Recipe | Case | Recipe4 | Case4
 
-def made(suite: str) -> Sequence[Recipe | Case]:
+_MAKERS: Mapping[str, Callable[[], Sequence[Thing]]] = {
+    "stills": still_recipes,
+    "videos": video_recipes,
+    "malformed": malformed_cases,
+    "v4": recipes,
+    "v4-malformed": malformed_recipes,
+}
+
+
+def made(suite: str) -> Sequence[Thing]:
     """Everything that a suite is made of, in its order."""
-    if suite == "malformed":
-        return malformed_cases()
-    return still_recipes() if suite == "stills" else video_recipes()
+    return _MAKERS[suite]()
 
 
 def generate(folder: Path) -> None:
@@ -89,18 +101,23 @@ def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def describe(thing: Recipe | Case, data: bytes, path: Path) -> Vector:
+def describe(thing: Thing, data: bytes, path: Path) -> Vector:
     """Return the entry of a stream in its suite.
 
     Parameters
     ----------
-    thing : Recipe or Case
+    thing
         What it is made of.
     data : bytes
         What was made.
     path : Path
         Where it lies.
     """
+    if isinstance(thing, Recipe4):
+        return describe_valid4(thing, data, path, source=SOURCE, licence=LICENCE)
+    if isinstance(thing, Case4):
+        _require_error(thing, data)
+        return describe_malformed4(thing, data, path, source=SOURCE, licence=LICENCE)
     return _malformed(thing, data, path) if isinstance(thing, Case) else _valid(thing, data, path)
 
 
@@ -118,16 +135,8 @@ def _valid(recipe: Recipe, data: bytes, path: Path) -> Vector:
 
 
 def _malformed(case: Case, data: bytes, path: Path) -> Vector:
-    """Return the entry of a stream that is not as it should be, having checked what it says.
-
-    Raises
-    ------
-    UsageError
-        The decoder does something else.
-    """
-    found = _error_of(data)
-    if found != case.error:
-        raise UsageError("the decoder does something else", case.id, None, found, case.error)
+    """Return the entry of a stream that is not as it should be, having checked what it says."""
+    _require_error(case, data)
     picture = bounds = None
     digests: Mapping[str, str] = {}
     if case.expect is not Expect.REFUSE:
@@ -157,14 +166,18 @@ def _malformed(case: Case, data: bytes, path: Path) -> Vector:
     )
 
 
+def _require_error(case: Case | Case4, data: bytes) -> None:
+    """Raise UsageError if our decoder does not do what a case says."""
+    found = _error_of(data)
+    if found != case.error:
+        raise UsageError("the decoder does something else", case.id, None, found, case.error)
+
+
 def _error_of(data: bytes) -> ExpectedError | None:
-    """Return what the decoder raises; of videos the latents are decoded."""
+    """Return what the decoder raises."""
     try:
-        if read_stream(data).header.n_frames == 1:
-            numchic.decode(data)
-        else:
-            for _ in decode_stages(data):
-                pass
+        for _ in numchic.decode_frames(data, threads=1):
+            pass
     except NumchicError as error:
         return ExpectedError(type(error).__name__, error.field or "")
     return None

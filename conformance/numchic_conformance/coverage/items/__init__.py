@@ -9,8 +9,8 @@ Not coverable, and therefore not in the list:
 - A range coder that has coded no symbol (8.4): every stream has a grid, every grid a sample.
 - A sum in the range coder that wraps to exactly 0 (8.4): 1 in 2^32 at the best.
 - Three padding bits after a Cool-chic header: no n in 1..7 makes 205 + 13 n one of 5, 13, 21, ...
-- Reconstruction of inter frames (13.2, 13.3): this decoder does not do it yet; vectors record what
-  comes before.
+- In 4.x, sums that wrap around and values that are no numbers: what a decoder makes of them is not
+  defined.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from numchic_conformance.coverage.items.decoding import decoding_items
 from numchic_conformance.coverage.items.headers import header_items
 from numchic_conformance.coverage.items.item import Item
 from numchic_conformance.coverage.items.refusals import refusal_items, trailer_items
+from numchic_conformance.coverage.items.v4 import items4
 
 __all__ = ["Item", "all_items"]
 
 
 def all_items() -> list[Item]:
     """Return all items, by section."""
-    return [*header_items(), *decoding_items(), *refusal_items(), *trailer_items()]
+    generation5 = [*header_items(), *decoding_items(), *refusal_items(), *trailer_items()]
+    return [*generation5, *items4()]

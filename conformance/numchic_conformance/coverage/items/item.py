@@ -13,7 +13,8 @@ class Item(NamedTuple):
     Attributes
     ----------
     section : str
-        Of coolchic-5, with its title, such as ``2.1 Video header``.
+        With its title, such as ``2.1 Video header``: of coolchic-5, or, after "4.x:", of
+        coolchic-4.2.
     key : str
         What :func:`numchic_conformance.coverage.facts.stream_facts` calls it.
     text : str

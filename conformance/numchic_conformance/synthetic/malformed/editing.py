@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from numchic_bitstream import CoolChic, Stream, read_stream, write_stream
+from numchic_bitstream import CoolChic, Frame, Stream, read_stream, write_stream
 from numchic_bitstream.bits import Entry
 
 Change = Callable[[bytes], bytes]
@@ -123,12 +123,14 @@ def replace_payloads(
     parameters: Callable[[bytes], bytes] | None = None,
     latents: Callable[[bytes], bytes] | None = None,
     n_bit_pad: int | None = None,
+    frame: int = 0,
 ) -> Change:
-    """Change the payloads of a still; their sizes in the header follow."""
+    """Change the payloads of the last decoder of a frame; their sizes in the header follow."""
 
     def change(data: bytes) -> bytes:
         stream = read_stream(data)
-        part = stream.frames[0].residue
+        frames = list(stream.frames)
+        part = frames[frame].parts[-1]
         header = part.header
         if n_bit_pad is not None:
             header = dataclasses.replace(header, nn_n_bit_pad=n_bit_pad)
@@ -137,8 +139,10 @@ def replace_payloads(
             parameters(part.nn_payload) if parameters else part.nn_payload,
             latents(part.latent_payload) if latents else part.latent_payload,
         )
-        frame = dataclasses.replace(stream.frames[0], residue=changed)
-        return write_stream(Stream(stream.header, (frame,)))
+        old = frames[frame]
+        residue, motion = (changed, None) if old.motion is None else (old.residue, changed)
+        frames[frame] = Frame(old.header, residue, motion)
+        return write_stream(Stream(stream.header, tuple(frames)))
 
     return change
 

@@ -18,6 +18,7 @@ from numchic_conformance.synthetic.malformed.editing import (
 )
 from numchic_conformance.synthetic.recipe import Recipe, still
 from numchic_conformance.synthetic.seeded import Source
+from numchic_conformance.synthetic.videos import video
 
 
 def legal_cases() -> Iterator[Case]:
@@ -72,7 +73,10 @@ def legal_cases() -> Iterator[Case]:
     )  # fmt: skip
     yield _case(
         "negative-zero", "A global flow of minus zero.",
-        put("frame 1", "global_flow[0]", 1 << 13), good=VIDEO,
+        put("frame 1", "global_flow[0]", 1 << 13),
+        good=video(
+            "base-zero-flow", "", 3, (0,), (2,), img_size=(6, 12), flows=((0, -2, 2, 7),)
+        ),
     )  # fmt: skip
     yield _case(
         "ifce-on-no-grid", "Two IFCE features, but ifce_resolution has no grid: all are zero.",

@@ -23,6 +23,7 @@ from numchic_conformance.synthetic.malformed.editing import (
     replace_payloads,
 )
 from numchic_conformance.synthetic.recipe import Edit, Recipe, header, still
+from numchic_conformance.synthetic.videos import video
 
 _STEPS = header().nn_q_step
 _EXACT = _STEPS._replace(arm_weight=8, arm_bias=16, ifce_weight=8, ifce_bias=16)
@@ -178,15 +179,18 @@ def _latents() -> Iterator[Case]:
     )  # fmt: skip
 
 
-def _edited(edit: Edit) -> Change:
-    """Change the parameters of a still and keep its latents, which they no longer fit."""
+def _edited(edit: Edit, frame: int = 0) -> Change:
+    """Change the parameters of a decoder and keep its latents, which they no longer fit.
+
+    It is the last decoder of the frame: residue of an intra frame, motion of others.
+    """
 
     def change(data: bytes) -> bytes:
-        part = read_stream(data).frames[0].residue
+        part = read_stream(data).frames[frame].parts[-1]
         parameters = read_parameters(part.header, part.nn_payload)
         edit(parameters)
         payload, n_bit_pad = write_parameters(part.header, parameters)
-        return replace_payloads(lambda _: payload, n_bit_pad=n_bit_pad)(data)
+        return replace_payloads(lambda _: payload, n_bit_pad=n_bit_pad, frame=frame)(data)
 
     return change
 
@@ -274,3 +278,9 @@ def _floats() -> Iterator[Case]:
             f"overflow-float-{name}", f"{what}.", _edited(edit),
             "CorruptError", "nn_payload.synthesis", "overflow", good=recipe,
         )  # fmt: skip
+
+    moving = video("base-motion", "", 3, (0,), (2,), img_size=(6, 12), motion={"nn_q_step": coarse})
+    yield _either(
+        "overflow-float-motion", "Motion vectors are infinite.", _edited(undefined, 1),
+        "CorruptError", "nn_payload.synthesis", "overflow", "video", good=moving,
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Streams of any generation.
+
+The modules of this package read and write Cool-chic 5.0. The older generations, which are another
+format, are in ``numchic_bitstream.v4``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from numchic_bitstream.bits import Entry
+from numchic_bitstream.errors import UnsupportedError
+from numchic_bitstream.headers import FrameDataType
+from numchic_bitstream.limits import Limits
+from numchic_bitstream.stream import read_stream
+from numchic_bitstream.structure import CodedFrame
+
+_FIRST_BYTE_OF_4 = b"\6"  # the size of the header
+
+
+class Coded(Protocol):
+    """What the parsed streams of all generations have."""
+
+    @property
+    def generation(self) -> str:
+        """Such as "5.0"."""
+
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """(height, width) of every frame."""
+
+    @property
+    def data_type(self) -> FrameDataType:
+        """Kind of the samples."""
+
+    @property
+    def bitdepth(self) -> int:
+        """Bits per sample."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size without trailing bytes."""
+
+    @property
+    def places(self) -> tuple[CodedFrame, ...]:
+        """All frames in coding order; their display indices are 0 .. n - 1."""
+
+
+def detect_generation(data: bytes, limits: Limits | None = None) -> str:
+    """Tell the generation of a stream; "5.0" for what looks like none of them.
+
+    Returns
+    -------
+    {"5.0", "4.2", "4.1", "4.0", "3.x"}
+    """
+    return _detect(data, limits) or "5.0"
+
+
+def _detect(data: bytes, limits: Limits | None) -> str | None:
+    # How the other generations begin; a still of 5.0, with 00 10, need not load their modules.
+    if data[:1] != _FIRST_BYTE_OF_4 and data[:2] != b"\0\t":
+        return "5.0"
+    from numchic_bitstream import v4
+
+    return v4.detect_generation(data, limits)
+
+
+def read_any(
+    data: bytes,
+    limits: Limits | None = None,
+    *,
+    listener: Callable[[str, tuple[Entry, ...]], None] | None = None,
+) -> Coded:
+    """Read a stream of any generation; see :func:`numchic_bitstream.read_stream`.
+
+    What begins like 4.x and is none gets the error of the 4.x generation that it fits longest.
+
+    Raises
+    ------
+    StreamError, LimitError
+        As :func:`numchic_bitstream.read_stream`.
+    UnsupportedError
+        The stream is older than 4.0.
+    """
+    limits = limits or Limits()
+    limits.check("stream_bytes", len(data))
+    generation = _detect(data, limits)
+    if generation == "3.x":
+        raise UnsupportedError("a stream of Cool-chic 3.x", "generation", 0, "3.x", ">= 4.0")
+    damaged_4 = generation is None and data[:1] == _FIRST_BYTE_OF_4
+    if generation in {"5.0", None} and not damaged_4:
+        return read_stream(data, limits, listener=listener)
+    from numchic_bitstream import v4
+
+    return v4.read_stream(data, limits, listener=listener)
