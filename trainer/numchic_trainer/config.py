@@ -60,8 +60,8 @@ class TrainConfig:
     init : str
         Where training starts: "zero" (random networks, zero latents), "shared" (networks that were
         trained on other pictures), "ladder" (also latents that were predicted from the picture),
-        "auto" (the best of these that fits) or the path of a stream of the same architecture,
-        whose networks are taken.
+        "auto" (a ladder for short encodes if it fits, else shared, else zero) or the path of a
+        stream of the same architecture, whose networks are taken.
     init_pack : str, optional
         File with what "shared" and "ladder" use; None for the one that comes with the package.
     latent_resolution : (int, int), optional

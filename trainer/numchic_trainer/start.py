@@ -25,7 +25,7 @@ _MOST_FROM_LADDER = 500  # iterations: with more, networks that know no ladder e
 
 
 def choose_start(config: TrainConfig, preset: Preset, model: CoolChicEncoder, rgb: bool) -> Start:
-    """Kind of start that the settings ask for; "auto" is the best one that fits.
+    """Kind of start that the settings ask for; "auto" is the best one for as many iterations.
 
     Parameters
     ----------

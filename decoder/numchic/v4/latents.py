@@ -118,7 +118,7 @@ def _decode_magnitude(coder: Coder, model: int) -> int:
     if magnitude == 4:
         state[0], state[1], state[2], state[3] = width, value, need, position
         # Not a plain 0, for which Numba would compile the callee once more.
-        magnitude += decode_exp_golomb(data, state, np.int64(0))
+        magnitude += decode_exp_golomb(data, state, np.int64(0))  # type: ignore[arg-type]
         value, need, position = state[1], state[2], state[3]
     bit, width, value, need, position = decode_bin(
         data, shifts, contexts[model + 4], width, value, need, position

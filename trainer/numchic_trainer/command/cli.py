@@ -77,8 +77,8 @@ _SETTINGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         {
             "default": "auto",
             "help": "Where to start: zero (nothing is known), shared (networks that were trained "
-            "on other pictures), ladder (also latents predicted from the picture), auto (the best "
-            "of these that fits), or a stream, whose networks are taken.",
+            "on other pictures), ladder (also latents predicted from the picture), auto (ladder "
+            "for short encodes if it fits, else shared), or a stream, whose networks are taken.",
         },
     ),
     (

@@ -46,6 +46,7 @@ def train_ladder(
     else:
         with progress_bar("first networks") as tell:
             training.prepare(tell)
+        training.save(checkpoint)
     with _progress_bar() as update, interruptible(update) as watched:
         saved_at = time.monotonic()
         while training.progress < 1:

@@ -101,7 +101,7 @@ def plan(config: TrainConfig, preset: Preset, start: Start) -> list[Phase]:
             )  # fmt: skip
     phases.append(
         Phase(
-            "main", n_main, _N_EVALUATIONS, 1, config.lmbda, config.learning_rate, True,
+            "main", max(1, n_main), _N_EVALUATIONS, 1, config.lmbda, config.learning_rate, True,
             (0.35, 0.08), (0.22, 0.15), config.latent_betas, _network_rate(config, preset), True,
             n_gentle=0 if start == "zero" else _N_GENTLE,
         )

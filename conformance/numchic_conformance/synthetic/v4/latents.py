@@ -113,4 +113,5 @@ def _wrapped(a: I64) -> I64:
 
 def _rounded(a: I64) -> I64:
     """Round away 8 bits, half away from zero."""
-    return np.sign(a) * ((np.abs(a) + 128) >> 8)
+    rounded: I64 = np.sign(a) * ((np.abs(a) + 128) >> 8)
+    return rounded
