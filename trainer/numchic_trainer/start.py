@@ -21,7 +21,8 @@ from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Param
 from numchic_trainer.write import load_model
 
-_MOST_FROM_LADDER = 500  # iterations: with more, networks that know no ladder end up better
+# Iterations: with more of them, networks that know no ladder end up as good or better.
+_MOST_FROM_LADDER: dict[Preset, int] = {"lop": 500, "mop": 250, "hop": 250, "vhop": 250}
 
 
 def choose_start(config: TrainConfig, preset: Preset, model: CoolChicEncoder, rgb: bool) -> Start:
@@ -59,7 +60,7 @@ def choose_start(config: TrainConfig, preset: Preset, model: CoolChicEncoder, rg
         if obstacle is not None:
             raise UsageError(f"no start from a ladder: {obstacle}", "init", None, "ladder")
         return "ladder"
-    short = config.iterations <= _MOST_FROM_LADDER
+    short = config.iterations <= _MOST_FROM_LADDER[preset]
     return "ladder" if obstacle is None and short else "shared"
 
 
