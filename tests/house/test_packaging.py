@@ -34,8 +34,8 @@ def test_wheel(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         packs = {i.filename: i.compress_size for i in archive.infolist() if "/packs/" in i.filename}
-    # Packs are what the trainer has learned; everything else is small.
-    assert wheel.stat().st_size - sum(packs.values()) < 300_000
+    # Packs are what the trainer has learned; the code of all generations is small.
+    assert wheel.stat().st_size - sum(packs.values()) < 350_000
     assert len(packs) == 2
     assert max(packs.values()) < 1_500_000
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
