@@ -45,7 +45,7 @@ def test_presets_have_the_published_sizes() -> None:
         "vhop": (1512, 162, 60, 911),
     }
     for preset, sizes in expected.items():
-        model = CoolChicEncoder(architecture(TrainConfig(), preset, (256, 256)))
+        model = CoolChicEncoder(architecture(TrainConfig(hyper_latent_resolution="auto"), preset, (256, 256)))
         assert tuple(n_parameters(model.header).values()) == sizes
         count = sum(p.numel() for n, p in model.named_parameters() if "latent" not in n)
         assert count == sum(sizes)
