@@ -44,8 +44,9 @@ def test_presets_have_the_published_sizes() -> None:
         "hop": (924, 162, 60, 735),
         "vhop": (1512, 162, 60, 911),
     }
+    config = TrainConfig(hyper_latent_resolution="auto")
     for preset, sizes in expected.items():
-        model = CoolChicEncoder(architecture(TrainConfig(hyper_latent_resolution="auto"), preset, (256, 256)))
+        model = CoolChicEncoder(architecture(config, preset, (256, 256)))
         assert tuple(n_parameters(model.header).values()) == sizes
         count = sum(p.numel() for n, p in model.named_parameters() if "latent" not in n)
         assert count == sum(sizes)
