@@ -230,7 +230,7 @@ class _Encode:
         model.to(config.device)
         self.model = model
         with self._timed("start"):
-            phases, candidates = self._beginning()
+            phases, candidates = self._beginning(target)
         return Training(model, target, phases, candidates, config.seed)
 
     def _target(self, device: str) -> Target:
@@ -243,7 +243,7 @@ class _Encode:
         loss = WassersteinLoss(target.planes[0], self.extractor)
         return dataclasses.replace(target, perceptual=loss)
 
-    def _beginning(self) -> tuple[list[Phase], list[Param]]:
+    def _beginning(self, target: Target) -> tuple[list[Phase], list[Param]]:
         """Phases and starting points for the present lambda."""
         config = dataclasses.replace(self.config, lmbda=self.lmbda)
         rgb = self.picture.data_type == "rgb"
@@ -253,7 +253,6 @@ class _Encode:
             if not self.attempts:
                 raise
             self.start = "shared"  # the search has left the lambdas of the ladder
-        target = self._target(config.device)
         candidates = starting_points(self.model, config, self.start, self.preset, target, rgb=rgb)
         return plan(config, self.preset, self.start), candidates
 
@@ -272,7 +271,7 @@ class _Encode:
             if self.goal is not None and self.goal.near(self.attempts[-1].found):
                 self.training.phases.append(refinement(self.config, self.preset, lmbda))
             else:
-                self.training.restart(*self._beginning())
+                self.training.restart(*self._beginning(self.training.target))
 
     def _next_lmbda(self, result: EncodeResult) -> float | None:
         """Lambda of another attempt at the goal, or None."""

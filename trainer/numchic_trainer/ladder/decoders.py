@@ -30,8 +30,6 @@ class SharedDecoder(nn.Module):
     Parameters
     ----------
     preset : str
-    size : int
-        Height and width of the pictures that it is trained on.
 
     Attributes
     ----------
@@ -44,12 +42,13 @@ class SharedDecoder(nn.Module):
         The logarithm of the gain of grid i is gain[0, i] + gain[1, i] * condition(lambda).
     """
 
-    def __init__(self, preset: Preset, size: int = MULTIPLE) -> None:
+    def __init__(self, preset: Preset) -> None:
         super().__init__()
         # The ladder knows nothing of hyperlatents.
         config = TrainConfig(hyper_latent_resolution=None)
+        parameter = architecture(config, preset, (MULTIPLE, MULTIPLE))
         self.preset = preset
-        self._model = [CoolChicEncoder(architecture(config, preset, (size, size)))]  # not a child
+        self._model = [CoolChicEncoder(parameter)]  # not a child
         _strengthen(self.model)
         start = {
             name.replace(".", "/"): parameter.detach().clone()

@@ -94,10 +94,13 @@ def read_pack(path: Path) -> Pack:
     return _parse(data, path.name)
 
 
-@functools.cache
 def shipped_pack(preset: Preset) -> Pack:
     """Return the pack for a preset that comes with the package."""
-    name = _SHIPPED[preset]
+    return _shipped(_SHIPPED[preset])
+
+
+@functools.cache
+def _shipped(name: str) -> Pack:
     return _parse((files("numchic_trainer") / "packs" / name).read_bytes(), name)
 
 
