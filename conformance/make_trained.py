@@ -17,7 +17,7 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic.picture import Picture
 from numchic_bitstream import Metadata
 from numchic_conformance import Level, Suite, Vector, save_suite

@@ -12,7 +12,7 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_trainer import TrainConfig, encode
 
 FOLDER = Path(__file__).parent

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic.latents import encode_latents
-from numchic.upsampling import upsample
+from numchic.v5.latents import encode_latents
+from numchic.v5.upsampling import upsample
 from numchic_bitstream import (
     CoolChic,
     CoolChicHeader,
@@ -28,8 +28,8 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.parameters import zero_parameters
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.parameters import zero_parameters
 
 HEIGHT, WIDTH = 96, 144
 LUMA, WARM, GREEN = np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import numchic
-from numchic.latents import decode_latents, encode_latents
+from numchic.v5.latents import decode_latents, encode_latents
 from numchic_bitstream import (
     CoolChic,
     CoolChicHeader,
@@ -31,11 +31,10 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.parameters import zero_parameters
-from numchic_bitstream.structure import coding_order
-
-I8 = NDArray[np.int8]
+from numchic_bitstream.arrays import I8
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.parameters import zero_parameters
+from numchic_bitstream.v5.structure import coding_order
 
 SMALL = CoolChicHeader(
     linear_stabiliser_synth=1,

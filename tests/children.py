@@ -34,7 +34,7 @@ print(hashlib.sha256(picture.to_bytes()).hexdigest())
 
 # Calls one kernel; prints its result and how often it came from the cache.
 CALL_A_KERNEL = """
-from numchic_bitstream.laplace import left
+from numchic_bitstream.v5.laplace import left
 print(left(0, 16384, 1.0), sum(left.stats.cache_hits.values()))
 """
 
@@ -78,7 +78,7 @@ def run_command(
     *arguments: Any, before: str = "", **options: Any
 ) -> subprocess.CompletedProcess[Any]:
     """Run ``numchic`` with some arguments, after some code."""
-    code = f"{before}\nfrom numchic.cli import run\nrun()"
+    code = f"{before}\nfrom numchic.command.cli import run\nrun()"
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],

@@ -22,8 +22,8 @@ from numchic_bitstream import (
     count_macs,
     write_stream,
 )
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.parameters import n_parameters, zero_parameters
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.parameters import n_parameters, zero_parameters
 
 UNLIMITED = Limits(
     stream_bytes=1 << 62, pixels=1 << 62, macs=1 << 62, memory_bytes=1 << 62, metadata_bytes=1 << 62

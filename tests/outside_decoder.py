@@ -14,7 +14,7 @@ def main(packages: str, source: str, output: str, stages: str) -> int:
     """Decode one stream and write what was computed on the way."""
     sys.path.insert(0, packages)
     import numchic
-    from numchic.images import encode_image, write_file
+    from numchic.files.images import encode_image, write_file
     from numchic_conformance.stages import decode_stages, write_stages
 
     assert Path(numchic.__file__).is_relative_to(packages)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numchic import Picture
-from numchic_bitstream.headers import FrameDataType
+from numchic_bitstream.structure import FrameDataType
 
 
 def picture(height: int, width: int, maximum: int = 255) -> NDArray[Any]:

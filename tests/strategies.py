@@ -9,11 +9,9 @@ import numba
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from numchic_bitstream import CoolChicHeader, Descriptor, FrameHeader, SynthesisLayer, VideoHeader
-
-I64 = NDArray[np.int64]
+from numchic_bitstream.arrays import I64
 
 _config: Any = numba.config  # filled at run time
 COMPILED = not _config.DISABLE_JIT

@@ -5,7 +5,6 @@ Importing this package does not import Numba; the modules with kernels, ``laplac
 ``rangecoder``, are imported by name where they are needed.
 """
 
-from numchic_bitstream.complexity import Macs, count_macs
 from numchic_bitstream.dump import dump
 from numchic_bitstream.errors import (
     CorruptError,
@@ -17,16 +16,17 @@ from numchic_bitstream.errors import (
     UnsupportedError,
     UsageError,
 )
-from numchic_bitstream.headers import (
+from numchic_bitstream.limits import Limits
+from numchic_bitstream.metadata import Metadata
+from numchic_bitstream.v5.complexity import Macs, count_macs
+from numchic_bitstream.v5.headers import (
     CoolChicHeader,
     Descriptor,
     FrameHeader,
     SynthesisLayer,
     VideoHeader,
 )
-from numchic_bitstream.limits import Limits
-from numchic_bitstream.metadata import Metadata
-from numchic_bitstream.parameters import (
+from numchic_bitstream.v5.parameters import (
     ArmParameters,
     IfceParameters,
     Layer,
@@ -36,8 +36,8 @@ from numchic_bitstream.parameters import (
     read_parameters,
     write_parameters,
 )
-from numchic_bitstream.stream import CoolChic, Frame, Stream, read_stream, write_stream
-from numchic_bitstream.trailer import (
+from numchic_bitstream.v5.stream import CoolChic, Frame, Stream, read_stream, write_stream
+from numchic_bitstream.v5.trailer import (
     Trailer,
     append_trailer,
     latents_crc,

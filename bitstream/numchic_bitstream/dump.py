@@ -10,8 +10,8 @@ from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import NumchicError
 from numchic_bitstream.generations import read_any
 from numchic_bitstream.limits import Limits
-from numchic_bitstream.stream import Stream
-from numchic_bitstream.trailer import read_trailer
+from numchic_bitstream.v5.stream import Stream
+from numchic_bitstream.v5.trailer import read_trailer
 
 
 def dump(data: bytes, limits: Limits | None = None) -> Iterator[str]:

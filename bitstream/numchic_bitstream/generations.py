@@ -12,10 +12,9 @@ from typing import Protocol
 
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import UnsupportedError
-from numchic_bitstream.headers import FrameDataType
 from numchic_bitstream.limits import Limits
-from numchic_bitstream.stream import read_stream
-from numchic_bitstream.structure import CodedFrame
+from numchic_bitstream.structure import CodedFrame, FrameDataType
+from numchic_bitstream.v5.stream import read_stream
 
 _FIRST_BYTE_OF_4 = b"\6"  # the size of the header
 

@@ -25,8 +25,8 @@ class Limits:
         Number of frames.
     macs : int
         Work of the whole stream, in multiply-accumulates of a large picture: those of coolchic-5,
-        section 16, and what else takes time, see :mod:`numchic_bitstream.complexity`. The default
-        is about a minute of one processor.
+        section 16, and what else takes time, see :mod:`numchic_bitstream.v5.complexity`. The
+        default is about a minute of one processor.
     memory_bytes : int
         Upper bound of all arrays that are alive at the same time while decoding.
     metadata_bytes : int

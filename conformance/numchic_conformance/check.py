@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from numchic.latents import decode_latents, encode_latents
+from numchic.v5.latents import decode_latents, encode_latents
 from numchic_bitstream import (
     CoolChic,
     Frame,

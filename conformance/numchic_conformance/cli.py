@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from numchic.cli import exit_status, is_terminal
-from numchic.images import write_file
+from numchic.command.cli import exit_status, is_terminal
+from numchic.files.images import write_file
 from numchic_bitstream import UsageError
 from numchic_conformance.manifest import Level, Suite, Vector, select
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic.context import ROW_DELAY
+from numchic.v5.context import ROW_DELAY
 from numchic_conformance.manifest import PictureFormat
 
 Array = NDArray[Any]

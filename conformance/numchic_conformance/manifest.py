@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_bitstream import UsageError
 
 FORMAT = "numchic-conformance-1"

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numchic
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_bitstream import UsageError
 from numchic_conformance.manifest import Vector
 from numchic_conformance.outcome import Outcome, Result

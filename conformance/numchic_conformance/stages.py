@@ -32,13 +32,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import numchic
-from numchic.latents import decode_latents
-from numchic.noise import common_randomness
-from numchic.synthesis import synthesise
-from numchic.upsampling import upsample
+from numchic.v5.latents import decode_latents
+from numchic.v5.noise import common_randomness
+from numchic.v5.synthesis import synthesise
+from numchic.v5.upsampling import upsample
 from numchic_bitstream import CoolChic, Limits, Parameters, UsageError, read_parameters, read_stream
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.parameters import flat_parameters
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.parameters import flat_parameters
 
 Array = NDArray[Any]
 Stages = Iterator[tuple[str, Array]]

@@ -12,9 +12,9 @@ Importing this package imports neither Numba nor any other framework; the first 
 
 from numchic._version import __version__
 from numchic.api import decode, decode_frames, read_info
+from numchic.files.pillow_plugin import register_pillow
 from numchic.info import FrameInfo, PartInfo, StreamInfo, TrailerInfo
 from numchic.picture import Picture
-from numchic.pillow_plugin import register_pillow
 from numchic_bitstream.errors import (
     CorruptError,
     IntegrityError,

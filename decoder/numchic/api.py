@@ -11,17 +11,17 @@ from typing import IO
 
 from numchic.generations import frame_decoder
 from numchic.info import StreamInfo, describe_stream
-from numchic.integrity import IntegrityCheck
 from numchic.memory import estimate_memory
 from numchic.picture import Picture
 from numchic.progress import Progress
+from numchic.v5.integrity import IntegrityCheck
 from numchic.video import decode_video
 from numchic_bitstream.errors import NumchicError, UsageError
 from numchic_bitstream.generations import read_any
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.metadata import Metadata
-from numchic_bitstream.stream import Stream
-from numchic_bitstream.trailer import Trailer, read_trailer
+from numchic_bitstream.v5.stream import Stream
+from numchic_bitstream.v5.trailer import Trailer, read_trailer
 
 Source = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
 """A stream, the path of a file, or an open binary file."""

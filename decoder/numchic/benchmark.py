@@ -18,27 +18,26 @@ from pathlib import Path
 import click
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic._version import __version__
 from numchic.api import decode_frames, read_info
-from numchic.frame import to_samples
 from numchic.info import StreamInfo
-from numchic.latents import decode_latents
-from numchic.noise import common_randomness
 from numchic.picture import Picture
-from numchic.prediction import predict
-from numchic.resize import resize
-from numchic.synthesis import synthesise
-from numchic.upsampling import upsample
+from numchic.v5.frame import to_samples
+from numchic.v5.latents import decode_latents
+from numchic.v5.noise import common_randomness
+from numchic.v5.prediction import predict
+from numchic.v5.resize import resize
+from numchic.v5.synthesis import synthesise
+from numchic.v5.upsampling import upsample
+from numchic_bitstream.arrays import F32
 from numchic_bitstream.generations import read_any
-from numchic_bitstream.grids import grid_list
 from numchic_bitstream.limits import Limits
-from numchic_bitstream.parameters import read_parameters
-from numchic_bitstream.stream import CoolChic, Frame, Stream, read_stream
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.parameters import read_parameters
+from numchic_bitstream.v5.stream import CoolChic, Frame, Stream, read_stream
 
 Stage = tuple[str, Callable[[], object]]
-F32 = NDArray[np.float32]
 
 # A benchmark may take its time.
 _LIMITS = Limits(macs=1 << 62)

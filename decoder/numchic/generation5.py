@@ -9,18 +9,15 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from numchic.coolchic import decode_signal
-from numchic.frame import FrameWriter
-from numchic.latents import I8
-from numchic.prediction import predict
 from numchic.progress import Progress
+from numchic.v5.coolchic import decode_signal
+from numchic.v5.frame import FrameWriter
+from numchic.v5.prediction import predict
 from numchic.video import DecodedFrame, References
-from numchic_bitstream.stream import CoolChic, Stream
-from numchic_bitstream.trailer import latents_crc
-
-F32 = NDArray[np.float32]
+from numchic_bitstream.arrays import F32, I8
+from numchic_bitstream.v5.stream import CoolChic, Stream
+from numchic_bitstream.v5.trailer import latents_crc
 
 
 def decode_frame(

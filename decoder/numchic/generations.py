@@ -8,7 +8,7 @@ from importlib import import_module
 
 from numchic.video import FrameDecoder
 from numchic_bitstream.generations import Coded
-from numchic_bitstream.stream import Stream
+from numchic_bitstream.v5.stream import Stream
 
 
 def frame_decoder(stream: Coded) -> FrameDecoder:

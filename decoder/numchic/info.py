@@ -8,18 +8,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from numchic.memory import estimate_memory
-from numchic_bitstream import expgolomb
 from numchic_bitstream.bits import Entry
-from numchic_bitstream.complexity import count_macs, count_warp_macs
 from numchic_bitstream.errors import NumchicError
 from numchic_bitstream.generations import Coded
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.headers import FrameDataType, FrameType
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.metadata import EXIF, ICC, TEXT
-from numchic_bitstream.parameters import flat_parameters, read_parameters
-from numchic_bitstream.stream import CoolChic, Frame, Stream
-from numchic_bitstream.trailer import read_trailer
+from numchic_bitstream.structure import FrameDataType, FrameType
+from numchic_bitstream.v5 import expgolomb
+from numchic_bitstream.v5.complexity import count_macs, count_warp_macs
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.parameters import flat_parameters, read_parameters
+from numchic_bitstream.v5.stream import CoolChic, Frame, Stream
+from numchic_bitstream.v5.trailer import read_trailer
 
 _BLOCK_NAMES = {ICC: "icc", EXIF: "exif", TEXT: "text"}
 

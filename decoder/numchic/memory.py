@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from numchic.video import max_pictures
-from numchic_bitstream.complexity import BAND_ROWS
 from numchic_bitstream.generations import Coded
-from numchic_bitstream.grids import (
+from numchic_bitstream.v5.complexity import BAND_ROWS
+from numchic_bitstream.v5.grids import (
     arm_width,
     dense_size,
     grid_list,
@@ -25,9 +25,9 @@ from numchic_bitstream.grids import (
     n_latents,
     synthesis_inputs,
 )
-from numchic_bitstream.headers import CoolChicHeader, FrameHeader
-from numchic_bitstream.parameters import n_parameters
-from numchic_bitstream.stream import Frame, Stream
+from numchic_bitstream.v5.headers import CoolChicHeader, FrameHeader
+from numchic_bitstream.v5.parameters import n_parameters
+from numchic_bitstream.v5.stream import Frame, Stream
 
 _FIXED = 15_000_000
 """Tables of the entropy model while they are made, seeds of the noise, small objects."""

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numchic_bitstream.errors import UsageError
-from numchic_bitstream.headers import FrameDataType
 from numchic_bitstream.metadata import Metadata
+from numchic_bitstream.structure import FrameDataType
 
 _PIECE_ROWS = 64
 

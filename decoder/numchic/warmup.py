@@ -11,18 +11,18 @@ from dataclasses import replace
 import numpy as np
 
 from numchic.api import decode_frames
-from numchic.latents import encode_latents
 from numchic.v4 import warmup as v4_warmup
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.headers import (
+from numchic.v5.latents import encode_latents
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.headers import (
     CoolChicHeader,
     Descriptor,
     FrameHeader,
     SynthesisLayer,
     VideoHeader,
 )
-from numchic_bitstream.parameters import write_parameters, zero_parameters
-from numchic_bitstream.stream import CoolChic, Frame, Stream, write_stream
+from numchic_bitstream.v5.parameters import write_parameters, zero_parameters
+from numchic_bitstream.v5.stream import CoolChic, Frame, Stream, write_stream
 
 
 def tiny_header() -> CoolChicHeader:

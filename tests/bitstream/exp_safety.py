@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numchic_bitstream.laplace import N_SCALES, scale_table
+from numchic_bitstream.v5.laplace import N_SCALES, scale_table
 
 # Bounds are multiples of 1/2 and mu of 1/256, so distances are multiples of 1/256.
 # The largest one is from -63.5, the lower bound of symbol -63, to mu = 63.99609375.

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from naive.expgolomb import bits_from_bytes
 from numchic_bitstream import TruncatedError, UsageError
 from numchic_bitstream.bits import (
     BitReader,
@@ -13,6 +12,7 @@ from numchic_bitstream.bits import (
     from_sign_magnitude,
     to_sign_magnitude,
 )
+from reference.expgolomb import bits_from_bytes
 
 # A value and the number of bits it is written with.
 fields = st.integers(0, 70).flatmap(

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from naive import expgolomb as naive
 from numchic_bitstream import CorruptError, TruncatedError, UsageError
-from numchic_bitstream.expgolomb import MAX_PREFIX, bits_from_bytes, decode, encode
+from numchic_bitstream.v5.expgolomb import MAX_PREFIX, bits_from_bytes, decode, encode
+from reference import expgolomb as naive
 from strategies import parameter_integers
 
 CODE_WORDS = [

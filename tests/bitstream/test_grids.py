@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 
 from builders import header
-from naive import headers as naive
 from numchic_bitstream import CoolChicHeader
-from numchic_bitstream.grids import (
+from numchic_bitstream.v5.grids import (
     arm_width,
     dense_size,
     grid_list,
@@ -19,7 +18,8 @@ from numchic_bitstream.grids import (
     n_latents,
     synthesis_inputs,
 )
-from numchic_bitstream.headers import write_coolchic_header
+from numchic_bitstream.v5.headers import write_coolchic_header
+from reference import headers as naive
 from strategies import coolchic_headers
 
 

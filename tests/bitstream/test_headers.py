@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 
 from builders import SMALL, header
-from naive import headers as naive
-from naive.expgolomb import bits_from_bytes
 from numchic_bitstream import (
     CoolChicHeader,
     CorruptError,
@@ -21,13 +19,12 @@ from numchic_bitstream import (
     UsageError,
     VideoHeader,
 )
-from numchic_bitstream.headers import (
+from numchic_bitstream.tables import Field, Parsed
+from numchic_bitstream.v5.headers import (
     COOLCHIC_HEADER,
     FRAME_HEADER,
     SYNTHESIS_LAYER,
     VIDEO_HEADER,
-    Field,
-    Parsed,
     read_coolchic_header,
     read_frame_header,
     read_video_header,
@@ -35,6 +32,8 @@ from numchic_bitstream.headers import (
     write_frame_header,
     write_video_header,
 )
+from reference import headers as naive
+from reference.expgolomb import bits_from_bytes
 from strategies import coolchic_headers, frame_headers, video_headers
 
 AnyHeader = VideoHeader | FrameHeader | CoolChicHeader

@@ -19,7 +19,7 @@ PACKAGE = Path(numchic_bitstream.__file__).parent
 
 # Calls a compiled kernel; prints its result, where it was cached, and how often from the cache.
 CALL_A_KERNEL = """
-from numchic_bitstream.laplace import left
+from numchic_bitstream.v5.laplace import left
 print(left(0, 16384, 1.0), left.stats.cache_path, sum(left.stats.cache_hits.values()))
 """
 
@@ -65,14 +65,14 @@ def test_kernels_work_without_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_relative_folder_does_not_move(tmp_path: Path) -> None:
-    code = f"import os, numchic_bitstream.laplace; os.chdir({str(tmp_path)!r})" + CALL_A_KERNEL
+    code = f"import os, numchic_bitstream.v5.laplace; os.chdir({str(tmp_path)!r})" + CALL_A_KERNEL
     run(code, NUMCHIC_CACHE_DIR=os.path.relpath(tmp_path / "cache"))
     assert files_in(tmp_path / "cache")
 
 
 def test_importing_makes_no_folder(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
-    run("import numchic_bitstream.laplace", NUMCHIC_CACHE_DIR=str(folder))
+    run("import numchic_bitstream.v5.laplace", NUMCHIC_CACHE_DIR=str(folder))
     assert not folder.exists()
 
 
@@ -85,7 +85,7 @@ def test_every_kind_of_processor_has_its_own_file(tmp_path: Path) -> None:
 
 
 def test_without_compilation_kernels_are_functions(tmp_path: Path) -> None:
-    code = "from numchic_bitstream.laplace import left; print(type(left).__name__)"
+    code = "from numchic_bitstream.v5.laplace import left; print(type(left).__name__)"
     folder = str(tmp_path)
     assert run(code, NUMBA_DISABLE_JIT="1", NUMCHIC_CACHE_DIR=folder) == ["function"]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bitstream.exp_safety import SHORT, changes
-from naive import laplace as naive
-from numchic_bitstream.laplace import (
+from numchic_bitstream.arrays import I64
+from numchic_bitstream.v5.laplace import (
     MAX_SYMBOL,
     MIN_SYMBOL,
     N_MU,
@@ -25,11 +25,9 @@ from numchic_bitstream.laplace import (
     nearest_symbols,
     scale_table,
 )
+from reference import laplace as naive
 from strategies import COMPILED
 from vectors import MISSING, shared_folder
-
-I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
 
 SCALES = scale_table().astype(np.float64)
 plain_left = getattr(left, "py_func", left)

@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import header, parameters
-from naive import headers as naive_headers
-from naive import parameters as naive
 from numchic_bitstream import (
     CoolChicHeader,
     CorruptError,
@@ -24,8 +22,8 @@ from numchic_bitstream import (
     read_parameters,
     write_parameters,
 )
-from numchic_bitstream.headers import write_coolchic_header
-from numchic_bitstream.parameters import (
+from numchic_bitstream.v5.headers import write_coolchic_header
+from numchic_bitstream.v5.parameters import (
     dequantise,
     flat_parameters,
     n_parameters,
@@ -33,6 +31,8 @@ from numchic_bitstream.parameters import (
     weight_shapes,
     zero_parameters,
 )
+from reference import headers as naive_headers
+from reference import parameters as naive
 from strategies import coolchic_headers, parameter_integers
 
 WORKED = header(

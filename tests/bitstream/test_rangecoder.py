@@ -8,28 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from naive import rangecoder as naive
-from numchic_bitstream import (
-    CorruptError,
-    StreamError,
-    TruncatedError,
-    UsageError,
-    laplace,
-    rangecoder,
-)
-from numchic_bitstream.laplace import decay_table, mu_table, scale_table
-from numchic_bitstream.rangecoder import (
+from numchic_bitstream import CorruptError, StreamError, TruncatedError, UsageError
+from numchic_bitstream.arrays import I64
+from numchic_bitstream.v5 import laplace, rangecoder
+from numchic_bitstream.v5.laplace import decay_table, mu_table, scale_table
+from numchic_bitstream.v5.rangecoder import (
     decode,
     decode_symbols,
     encode,
     start_decoder,
     words_from_bytes,
 )
+from reference import rangecoder as naive
 from strategies import COMPILED, coded_symbols
 
-I64 = NDArray[np.int64]
 Coded = tuple[I64, I64, I64]
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import builders
-from naive import headers as naive
 from numchic_bitstream import (
     CoolChic,
     CoolChicHeader,
@@ -28,15 +27,16 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_bitstream.complexity import estimate_warp_work, estimate_work
-from numchic_bitstream.grids import ifce_inputs
-from numchic_bitstream.headers import (
+from numchic_bitstream.v5.complexity import estimate_warp_work, estimate_work
+from numchic_bitstream.v5.grids import ifce_inputs
+from numchic_bitstream.v5.headers import (
     VideoHeader,
     write_coolchic_header,
     write_frame_header,
     write_video_header,
 )
-from numchic_bitstream.parameters import flat_parameters, quantisation_steps
+from numchic_bitstream.v5.parameters import flat_parameters, quantisation_steps
+from reference import headers as naive
 from vectors import Vector, all_valid_vectors, malformed_vectors, sidecar_vectors
 
 STILL = builders.stream()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 
 from numchic_bitstream import CorruptError, VideoHeader
-from numchic_bitstream.headers import read_video_header, write_video_header
-from numchic_bitstream.structure import check_structure, coding_order
+from numchic_bitstream.v5.headers import read_video_header, write_video_header
+from numchic_bitstream.v5.structure import check_structure, coding_order
 from strategies import video_headers
 
 

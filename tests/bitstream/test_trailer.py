@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import builders
 from flips import damaged
-from naive import trailer as naive
 from numchic_bitstream import (
     CorruptError,
     IntegrityError,
@@ -37,8 +36,9 @@ from numchic_bitstream import (
     samples_digest,
     write_stream,
 )
-from numchic_bitstream.stream import ANNOUNCEMENT_BYTE
-from numchic_bitstream.trailer import HEAD, TAIL
+from numchic_bitstream.v5.stream import ANNOUNCEMENT_BYTE
+from numchic_bitstream.v5.trailer import HEAD, TAIL
+from reference import trailer as naive
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "trailer.md"
 STILL, VIDEO = builders.stream(), builders.video()

@@ -22,7 +22,7 @@ from numchic_bitstream import (
     read_stream,
     write_stream,
 )
-from numchic_bitstream.complexity import estimate_work
+from numchic_bitstream.v5.complexity import estimate_work
 from strategies import coolchic_headers
 
 BARE: dict[str, Any] = {

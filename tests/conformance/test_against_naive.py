@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from naive import decoder, headers, latents, parameters, video
-from naive.v4 import decoder as decoder4
 from numchic_conformance.compare import compare_samples
 from numchic_conformance.expected import expected_samples
 from numchic_conformance.manifest import Level, PictureFormat, Vector, load_suite
 from numchic_conformance.stages import digest
+from reference import decoder, headers, latents, parameters, video
+from reference.v4 import decoder as decoder4
 
 SUITES = Path(__file__).resolve().parents[2] / "conformance" / "suites"
 MOST_PIXELS = 300

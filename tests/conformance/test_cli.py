@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from conformance_tools import script, tiny_suite
-from numchic.cli import main
+from numchic.command.cli import main
 from numchic_conformance import save_suite
 
 

@@ -14,7 +14,7 @@ import pytest
 import numchic
 from conformance_tools import PICTURE, script, tiny_suite
 from numchic import UsageError
-from numchic.images import encode_image
+from numchic.files.images import encode_image
 from numchic_conformance import CommandDecoder, Expect, Outcome, Vector
 from numchic_conformance.samples import read_samples
 from numchic_conformance.stages import decode_stages

@@ -32,13 +32,13 @@ from typing import Any
 import numpy as np
 
 import numchic
-from numchic.latents import decode_latents
-from numchic.noise import common_randomness
-from numchic.resize import resize
-from numchic.synthesis import synthesise
-from numchic.upsampling import upsample
+from numchic.v5.latents import decode_latents
+from numchic.v5.noise import common_randomness
+from numchic.v5.resize import resize
+from numchic.v5.synthesis import synthesise
+from numchic.v5.upsampling import upsample
 from numchic_bitstream import read_parameters, read_stream
-from numchic_bitstream.grids import grid_list
+from numchic_bitstream.v5.grids import grid_list
 
 THREADS = (1, 2, 4)
 MAX_INTERPRETED_PIXELS = 1_500

@@ -19,14 +19,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import builders
-from numchic.arm import FixedArm, IntArm, _pad_to_float, evaluate_float, evaluate_int
-from numchic.ifce import FeatureMap, feature_map
+from numchic.v5.arm import FixedArm, IntArm, _pad_to_float, evaluate_float, evaluate_int
+from numchic.v5.ifce import FeatureMap, feature_map
 from numchic_bitstream import CorruptError
-from numchic_bitstream.grids import Grid
-from numchic_bitstream.headers import MAX_Q_STEP
-from numchic_bitstream.parameters import Layer
+from numchic_bitstream.v5.grids import Grid
+from numchic_bitstream.v5.headers import MAX_Q_STEP
+from numchic_bitstream.v5.parameters import Layer
 
-I64 = NDArray[np.int64]
 Indices = tuple[int, int]
 
 # The largest bound that a kernel may have, and the smallest that it may not.

@@ -15,7 +15,7 @@ import pytest
 
 import builders
 import numchic
-from numchic.upsampling import Upsampler
+from numchic.v5.upsampling import Upsampler
 from numchic_bitstream import (
     Frame,
     FrameHeader,
@@ -24,7 +24,7 @@ from numchic_bitstream import (
     VideoHeader,
     write_stream,
 )
-from numchic_bitstream.complexity import BAND_ROWS
+from numchic_bitstream.v5.complexity import BAND_ROWS
 
 STREAM = builders.stream()
 
@@ -123,7 +123,7 @@ def test_bands_wait_for_the_coarser_latents(monkeypatch: pytest.MonkeyPatch) -> 
         time.sleep(0.2)
         prepare(self, latents)
 
-    monkeypatch.setattr("numchic.latents._BATCH", 1)
+    monkeypatch.setattr("numchic.v5.latents._BATCH", 1)
     monkeypatch.setattr(Upsampler, "prepare", late)
     assert same(numchic.decode(data, threads=3), expected)
 

@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 import builders
-from naive import arm as naive
-from numchic.arm import FixedArm, IntArm, evaluate_float, evaluate_int, fix_arm
+from numchic.v5.arm import FixedArm, IntArm, evaluate_float, evaluate_int, fix_arm
+from numchic_bitstream.arrays import I64
 from numchic_bitstream.errors import CorruptError
-from numchic_bitstream.headers import MAX_Q_STEP, CoolChicHeader
-from numchic_bitstream.parameters import ArmParameters, Layer, quantisation_steps
+from numchic_bitstream.v5.headers import MAX_Q_STEP, CoolChicHeader
+from numchic_bitstream.v5.parameters import ArmParameters, Layer, quantisation_steps
+from reference import arm as naive
 
-I64 = NDArray[np.int64]
 Indices = list[tuple[int, int]]
 
 LANES = 64

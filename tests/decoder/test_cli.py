@@ -16,7 +16,7 @@ from PIL import Image
 
 import builders
 import numchic
-from numchic.cli import main
+from numchic.command.cli import main
 from numchic_bitstream import FrameHeader, read_stream
 
 STREAM = builders.stream()
@@ -108,7 +108,7 @@ def test_nothing_is_decoded_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("numchic.output._Appending.__call__", fail)
+    monkeypatch.setattr("numchic.files.output._Appending.__call__", fail)
     before = set(threading.enumerate())
     result = run("decode", "-", "-", "--threads", 2, stdin=VIDEO)
     assert result.exit_code == 5
@@ -194,8 +194,8 @@ def test_warmup() -> None:
 
 
 def test_progress_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numchic.cli._PATIENCE", -1.0)
-    monkeypatch.setattr("numchic.cli.is_terminal", lambda: True)
+    monkeypatch.setattr("numchic.command.cli._PATIENCE", -1.0)
+    monkeypatch.setattr("numchic.command.cli.is_terminal", lambda: True)
     for data, name in ((STREAM, "out.png"), (VIDEO, "out.yuv")):
         result = run("decode", "-", tmp_path / name, stdin=data)
         assert result.exit_code == 0
@@ -214,7 +214,7 @@ def test_interruptions(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("numchic.cli.decode", fail)
+    monkeypatch.setattr("numchic.command.cli.decode", fail)
     assert run("decode", "-", "-", stdin=STREAM).exit_code == status
 
 
@@ -222,7 +222,7 @@ def test_closed_standard_streams(monkeypatch: pytest.MonkeyPatch, source: Path) 
     path = [p for p in sys.path if p]
     for stream, arguments in (("stdin", ["-", "-"]), ("stdout", [str(source), "-"])):
         code = f"import sys; sys.path[:0] = {path!r}; sys.{stream} = None"
-        code += f"; from numchic.cli import main; main(['decode', *{arguments!r}])"
+        code += f"; from numchic.command.cli import main; main(['decode', *{arguments!r}])"
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
         assert result.returncode == 2
         assert b"is closed" in result.stderr

@@ -19,7 +19,7 @@ import builders
 import numchic
 from children import EXAMPLE, compiled_only, linux_only, run_python
 from numchic_bitstream import SynthesisLayer
-from numchic_bitstream.complexity import BAND_ROWS
+from numchic_bitstream.v5.complexity import BAND_ROWS
 
 HEIGHT = 2 * BAND_ROWS + 9
 STREAMS = [
@@ -166,7 +166,9 @@ def test_a_stopped_decoding_is_forgotten(threads: int) -> None:
         with pytest.raises(Stop):
             numchic.decode(STREAMS[0], threads=threads, progress=stop)
     gc.collect()
-    kept = [type(o).__name__ for o in gc.get_objects() if type(o).__module__ == "numchic.coolchic"]
+    kept = [
+        type(o).__name__ for o in gc.get_objects() if type(o).__module__ == "numchic.v5.coolchic"
+    ]
     assert not kept
 
 
@@ -180,7 +182,7 @@ HEAVY = builders.stream(
 
 def test_long_work_can_be_stopped_inside_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
     """One band, cut into many calls of the kernel."""
-    monkeypatch.setattr("numchic.synthesis._MACS_PER_CALL", 1)
+    monkeypatch.setattr("numchic.v5.synthesis._MACS_PER_CALL", 1)
     expected = digest(numchic.decode(HEAVY, threads=1))
     rows: list[int] = []
 
@@ -202,7 +204,7 @@ def test_long_work_can_be_stopped_inside_a_band(monkeypatch: pytest.MonkeyPatch)
 
 def test_other_threads_stop_inside_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
     """The callback is called while they work; when it raises they do not finish their band."""
-    from numchic import synthesis
+    from numchic.v5 import synthesis
 
     run_stages, n_calls = synthesis.run_stages, 0
 
@@ -216,8 +218,8 @@ def test_other_threads_stop_inside_a_band(monkeypatch: pytest.MonkeyPatch) -> No
         if stage == "rendering" and n_calls > 1:
             raise Stop
 
-    monkeypatch.setattr("numchic.synthesis._MACS_PER_CALL", 1)
-    monkeypatch.setattr("numchic.synthesis.run_stages", slow)
+    monkeypatch.setattr("numchic.v5.synthesis._MACS_PER_CALL", 1)
+    monkeypatch.setattr("numchic.v5.synthesis.run_stages", slow)
     with pytest.raises(Stop):
         numchic.decode(HEAVY, threads=2, progress=stop)
     assert n_calls < BAND_ROWS // 2

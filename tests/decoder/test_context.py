@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from naive import context as naive
-from numchic.context import (
+from numchic.v5.context import (
     NEIGHBOURS,
     ROW_DELAY,
     max_batch,
@@ -19,6 +18,7 @@ from numchic.context import (
     rows_of_time,
     write_samples,
 )
+from reference import context as naive
 
 OFFSETS = np.array(NEIGHBOURS, np.int64)
 

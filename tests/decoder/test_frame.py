@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from naive.frame import to_samples as naive_to_samples
-from numchic.frame import FrameWriter, to_samples
+from numchic.v5.frame import FrameWriter, to_samples
+from numchic_bitstream.arrays import F32
 from numchic_bitstream.errors import CorruptError
-from numchic_bitstream.headers import FrameDataType, FrameHeader
+from numchic_bitstream.structure import FrameDataType
+from numchic_bitstream.v5.headers import FrameHeader
+from reference.frame import to_samples as naive_to_samples
 
-F32 = NDArray[np.float32]
 DATA_TYPES: tuple[FrameDataType, ...] = get_args(FrameDataType)
 BITDEPTHS = range(8, 17)
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 import builders
 import numchic
-from numchic.cli import main
-from numchic.pillow_image import FORMAT
+from numchic.command.cli import main
+from numchic.files.pillow_image import FORMAT
 from numchic_bitstream import CorruptError, StreamError, TruncatedError, UnsupportedError
 from numchic_bitstream.generations import detect_generation, read_any
 from numchic_conformance.synthetic.v4.draw import Draw

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 import builders
 import strategies
-from naive import ifce as naive
-from numchic.ifce import FeatureMap, feature_map
+from numchic.v5.ifce import FeatureMap, feature_map
 from numchic_bitstream.errors import CorruptError
-from numchic_bitstream.grids import Grid, grid_list
-from numchic_bitstream.headers import MAX_Q_STEP, CoolChicHeader
-from numchic_bitstream.parameters import Layer, quantisation_steps
+from numchic_bitstream.v5.grids import Grid, grid_list
+from numchic_bitstream.v5.headers import MAX_Q_STEP, CoolChicHeader
+from numchic_bitstream.v5.parameters import Layer, quantisation_steps
+from reference import ifce as naive
 
-I64 = NDArray[np.int64]
 Samples = Sequence[NDArray[np.integer]]
 
 # Steps 2**-8 and 2**-16: weights and biases are in the units of a feature and of its accumulator.

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import numchic
-from numchic.images import encode_image, format_of, write_file, y4m_header
+from numchic.files.images import encode_image, format_of, write_file, y4m_header
 
 
 def picture(data_type: Any = "rgb", bitdepth: int = 8, size: tuple[int, int] = (4, 6)) -> Any:

@@ -21,12 +21,12 @@ import builders
 import numchic
 from builders import with_trailer
 from flips import damaged
-from numchic.cli import main
-from numchic.images import encode_image
-from numchic.pillow_image import FORMAT
+from numchic.command.cli import main
+from numchic.files.images import encode_image
+from numchic.files.pillow_image import FORMAT
 from numchic_bitstream import FrameHeader, Metadata, append_trailer, dump, read_stream
-from numchic_bitstream.complexity import BAND_ROWS
-from numchic_bitstream.trailer import TAIL
+from numchic_bitstream.v5.complexity import BAND_ROWS
+from numchic_bitstream.v5.trailer import TAIL
 
 PLAIN = builders.stream()
 EXIF = Image.Exif()
@@ -88,7 +88,7 @@ def test_every_flip_and_every_truncation_is_noticed(
     data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And even before anything is decoded."""
-    monkeypatch.setattr("numchic.coolchic.decode_signal", None)
+    monkeypatch.setattr("numchic.v5.coolchic.decode_signal", None)
     for _, broken in damaged(data, 1):
         with pytest.raises(numchic.NumchicError) as caught:
             numchic.decode(broken)
@@ -236,9 +236,10 @@ def test_decode_command(data: bytes, status: int, tmp_path: Path) -> None:
 
 def test_too_much_metadata_is_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
-        "numchic.options.Limits", lambda **kind: numchic.Limits(**kind | {"metadata_bytes": 9})
+        "numchic.command.options.Limits",
+        lambda **kind: numchic.Limits(**kind | {"metadata_bytes": 9}),
     )
-    monkeypatch.setattr("numchic.cli.LIMIT_OPTIONS", {})
+    monkeypatch.setattr("numchic.command.cli.LIMIT_OPTIONS", {})
     result = run(WHOLE, "decode", "-", tmp_path / "out.ppm")
     assert result.exit_code == 4
     assert "--ignore-integrity" in result.stderr

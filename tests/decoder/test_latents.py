@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 import builders
 import strategies
-from naive import headers as naive_headers
-from naive import latents as naive
-from naive import parameters as naive_parameters
-from naive import rangecoder
-from numchic import latents
-from numchic.arm import fix_arm
-from numchic.latents import LatentDecoder, decode_latents, encode_latents
+from numchic.v5 import latents
+from numchic.v5.arm import fix_arm
+from numchic.v5.latents import LatentDecoder, decode_latents, encode_latents
 from numchic_bitstream import CoolChic, CoolChicHeader, CorruptError, TruncatedError, UsageError
-from numchic_bitstream.headers import write_coolchic_header
-from numchic_bitstream.parameters import Parameters, quantisation_steps, read_parameters
+from numchic_bitstream.v5.headers import write_coolchic_header
+from numchic_bitstream.v5.parameters import Parameters, quantisation_steps, read_parameters
+from reference import headers as naive_headers
+from reference import latents as naive
+from reference import parameters as naive_parameters
+from reference import rangecoder
 
 Grids = Sequence[NDArray[np.integer]]
 

@@ -19,15 +19,16 @@ import builders
 import numchic
 from children import compiled_only
 from extremes import UNLIMITED, quiet_stream, random_header
-from numchic import ifce, memory, synthesis, upsampling
+from numchic import memory
 from numchic.memory import estimate_memory
+from numchic.v5 import ifce, synthesis, upsampling
 from numchic_bitstream import (
     CoolChicHeader,
     FrameHeader,
     SynthesisLayer,
     read_stream,
 )
-from numchic_bitstream.laplace import decay_table
+from numchic_bitstream.v5.laplace import decay_table
 from strategies import coolchic_headers
 from vectors import Vector, still_vectors
 

@@ -8,8 +8,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from naive import noise as naive
-from numchic.noise import CommonRandomness, common_randomness, normal_samples
+from numchic.randomness import normal_samples
+from numchic.v5.noise import CommonRandomness, common_randomness
+from reference import noise as naive
 
 FIRST_SAMPLES = [
     -0.6612883321409466, -0.5787911979261936, 0.4383389299890308, -0.32975140846366535,

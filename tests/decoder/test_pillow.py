@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 import builders
 import numchic
-from numchic.pillow_image import FORMAT
+from numchic.files.pillow_image import FORMAT
 from numchic_bitstream import FrameHeader
 
 STREAM = builders.stream()
@@ -42,7 +42,7 @@ def test_pixels_are_those_of_decode(tmp_path: Path) -> None:
 
 
 def test_opening_does_not_decode(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numchic.pillow_image.decode", None)
+    monkeypatch.setattr("numchic.files.pillow_image.decode", None)
     with Image.open(io.BytesIO(STREAM)) as image:
         assert (image.size, image.mode) == ((6, 5), "RGB")
 

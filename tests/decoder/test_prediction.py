@@ -10,10 +10,11 @@ import pytest
 
 import builders
 import numchic
-from naive import video as naive
-from numchic.prediction import combine, predict, shifted_reference
+from numchic.references import shifted_reference
+from numchic.v5.prediction import combine, predict
 from numchic_bitstream import CorruptError, FrameHeader
-from numchic_bitstream.complexity import BAND_ROWS
+from numchic_bitstream.v5.complexity import BAND_ROWS
+from reference import video as naive
 
 
 def picture(data_type: Any, bitdepth: int, size: tuple[int, int] = (6, 8)) -> numchic.Picture:

@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from naive.resize import resize as naive_resize
-from numchic.resize import resize, resize_rows
-from numchic_bitstream.headers import Resize
+from numchic.v5.resize import resize, resize_rows
+from numchic_bitstream.v5.headers import Resize
+from reference.resize import resize as naive_resize
 
 KINDS: tuple[Resize, ...] = get_args(Resize)
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))

@@ -96,7 +96,7 @@ def test_a_full_disk_keeps_nothing(tmp_path: Path) -> None:
 def test_a_cache_that_is_deleted_before_the_first_call(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    delete = f"import shutil, numchic_bitstream.laplace; shutil.rmtree({str(cache)!r})"
+    delete = f"import shutil, numchic_bitstream.v5.laplace; shutil.rmtree({str(cache)!r})"
     output = run_python(delete + CALL_A_KERNEL, NUMCHIC_CACHE_DIR=cache)
     assert output.split() == [RESULT, "0"]
     assert run_python(CALL_A_KERNEL, NUMCHIC_CACHE_DIR=cache).split() == [RESULT, "1"]

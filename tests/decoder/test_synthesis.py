@@ -9,21 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 import builders
 import strategies
-from naive import decoder as naive_decoder
-from naive import headers as naive_headers
-from naive import synthesis as naive
-from numchic import coolchic, latents
-from numchic.synthesis import Synthesiser, synthesise
+from numchic.v5 import coolchic, latents
+from numchic.v5.synthesis import Synthesiser, synthesise
 from numchic_bitstream import CoolChic, CoolChicHeader, SynthesisLayer, UsageError, read_parameters
-from numchic_bitstream.grids import n_latents, synthesis_inputs
-from numchic_bitstream.headers import write_coolchic_header
-from numchic_bitstream.parameters import Layer, SynthesisParameters, quantisation_steps
-
-F32 = NDArray[np.float32]
+from numchic_bitstream.arrays import F32
+from numchic_bitstream.v5.grids import n_latents, synthesis_inputs
+from numchic_bitstream.v5.headers import write_coolchic_header
+from numchic_bitstream.v5.parameters import Layer, SynthesisParameters, quantisation_steps
+from reference import decoder as naive_decoder
+from reference import headers as naive_headers
+from reference import synthesis as naive
 
 K_SIZES = range(1, 16, 2)
 

@@ -9,18 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 import builders
 import strategies
-from naive import upsampling as naive
-from numchic.upsampling import Upsampler, preconcat_kernel, upsample, x2_kernel
+from numchic.v5.upsampling import Upsampler, preconcat_kernel, upsample, x2_kernel
 from numchic_bitstream import CoolChicHeader, UsageError
-from numchic_bitstream.parameters import UpsamplingParameters, quantisation_steps
+from numchic_bitstream.arrays import F32, F64, I8
+from numchic_bitstream.v5.parameters import UpsamplingParameters, quantisation_steps
+from reference import upsampling as naive
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I8 = NDArray[np.int8]
 Latents = list[I8]
 
 SIZES = st.tuples(st.integers(1, 13), st.integers(1, 13))

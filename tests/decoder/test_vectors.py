@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import numchic
-from numchic.latents import decode_latents, encode_latents
+from numchic.v5.latents import decode_latents, encode_latents
 from numchic_bitstream import read_parameters, read_stream
 from vectors import Vector, all_valid_vectors, malformed_vectors
 

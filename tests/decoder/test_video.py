@@ -24,7 +24,8 @@ from numchic.memory import estimate_memory
 from numchic.progress import Progress
 from numchic.video import DecodedFrame, References, decode_video, decoding_order, max_pictures
 from numchic_bitstream import VideoHeader, append_trailer, read_stream
-from numchic_bitstream.structure import CodedFrame, coding_order
+from numchic_bitstream.structure import CodedFrame
+from numchic_bitstream.v5.structure import coding_order
 from strategies import video_headers
 
 THREADS = pytest.mark.parametrize("threads", [1, 2, 5])

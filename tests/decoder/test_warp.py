@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from naive.warp import sinc_coefficients as naive_coefficients
-from naive.warp import warp as naive_warp
-from numchic.warp import sinc_coefficients, warp_rows
+from numchic.v5.warp import sinc_coefficients, warp_rows
+from numchic_bitstream.arrays import F32
+from reference.warp import sinc_coefficients as naive_coefficients
+from reference.warp import warp as naive_warp
 
-F32 = NDArray[np.float32]
 SIZES = (2, 4, 6, 8, 10, 12, 14)
 
 

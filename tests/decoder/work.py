@@ -18,8 +18,8 @@ import numpy as np
 
 import numchic
 from numchic_bitstream import count_macs, read_stream
-from numchic_bitstream.complexity import estimate_work
-from numchic_bitstream.headers import CoolChicHeader
+from numchic_bitstream.v5.complexity import estimate_work
+from numchic_bitstream.v5.headers import CoolChicHeader
 
 # The helpers of the tests lie one folder up; pytest knows that by itself.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

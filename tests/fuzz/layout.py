@@ -6,7 +6,8 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-from numchic_bitstream.headers import COOLCHIC_HEADER, FRAME_HEADER, VIDEO_HEADER, Field
+from numchic_bitstream.tables import Field
+from numchic_bitstream.v5.headers import COOLCHIC_HEADER, FRAME_HEADER, VIDEO_HEADER
 
 TABLES = {"video": VIDEO_HEADER, "frame": FRAME_HEADER, "coolchic": COOLCHIC_HEADER}
 _MAX_PARTS = 24

@@ -16,7 +16,7 @@ from fuzz.networks import change_parameters, rebuild
 from fuzz.older import change_stream
 from fuzz.trailers import TAIL, change_trailer, seal
 from numchic_bitstream import StreamError
-from numchic_bitstream.headers import read_coolchic_header
+from numchic_bitstream.v5.headers import read_coolchic_header
 
 Native = Callable[[bytes, int], bytes]
 

@@ -8,10 +8,11 @@ from math import prod
 from random import Random
 from typing import Any
 
-from numchic_bitstream import CoolChicHeader, NumchicError, SynthesisLayer, UsageError, expgolomb
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.headers import write_coolchic_header
-from numchic_bitstream.parameters import weight_shapes
+from numchic_bitstream import CoolChicHeader, NumchicError, SynthesisLayer, UsageError
+from numchic_bitstream.v5 import expgolomb
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.headers import write_coolchic_header
+from numchic_bitstream.v5.parameters import weight_shapes
 
 _MAX_PARAMETERS = 1500
 

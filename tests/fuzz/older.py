@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from naive.v4.headers import parse
 from numchic_conformance.synthetic.v4.headers import Frame, Part, write_frame
+from reference.v4.headers import parse
 
 GENERATIONS = ("4.2", "4.1", "4.0")
 _GOP_BYTES = 6

@@ -12,7 +12,7 @@ import numpy as np
 
 import builders
 from fuzz import decoders
-from numchic.latents import encode_latents
+from numchic.v5.latents import encode_latents
 from numchic_bitstream import (
     CoolChic,
     Frame,
@@ -25,8 +25,12 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_bitstream.headers import write_coolchic_header, write_frame_header, write_video_header
-from numchic_bitstream.rangecoder import encode
+from numchic_bitstream.v5.headers import (
+    write_coolchic_header,
+    write_frame_header,
+    write_video_header,
+)
+from numchic_bitstream.v5.rangecoder import encode
 from numchic_conformance.synthetic.v4.draw import Draw
 from numchic_conformance.synthetic.v4.streams import CodedFrame, make_stream
 

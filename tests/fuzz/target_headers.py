@@ -23,7 +23,7 @@ from numchic_bitstream import (
     write_stream,
 )
 from numchic_bitstream.bits import BitReader, Entry
-from numchic_bitstream.headers import (
+from numchic_bitstream.v5.headers import (
     read_coolchic_header,
     read_frame_header,
     read_video_header,

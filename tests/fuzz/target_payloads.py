@@ -6,11 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fuzz import decoders
 from fuzz.outcome import error_outcome, require
-from numchic.latents import LatentDecoder, decode_latents, encode_latents
+from numchic.v5.latents import LatentDecoder, decode_latents, encode_latents
 from numchic_bitstream import (
     CoolChic,
     CorruptError,
@@ -18,17 +17,16 @@ from numchic_bitstream import (
     read_parameters,
     write_parameters,
 )
-from numchic_bitstream.laplace import N_MU, N_SCALES, decay_table, scale_table
-from numchic_bitstream.rangecoder import (
+from numchic_bitstream.arrays import I64
+from numchic_bitstream.v5.laplace import N_MU, N_SCALES, decay_table, scale_table
+from numchic_bitstream.v5.rangecoder import (
     check_end,
     decode_symbols,
     encode,
     start_decoder,
     words_from_bytes,
 )
-from numchic_bitstream.rangecoder import decode as decode_payload
-
-I64 = NDArray[np.int64]
+from numchic_bitstream.v5.rangecoder import decode as decode_payload
 
 
 def parameters(data: bytes) -> str:

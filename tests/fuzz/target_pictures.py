@@ -10,8 +10,8 @@ from PIL import Image, UnidentifiedImageError
 
 import numchic
 from fuzz.outcome import LIMITS, FindingError, error_outcome, require
-from numchic.images import encode_image
-from numchic.pillow_image import FORMAT, STILL_PREFIX, CoolChicImageFile
+from numchic.files.images import encode_image
+from numchic.files.pillow_image import FORMAT, STILL_PREFIX, CoolChicImageFile
 from numchic_bitstream import LimitError, NumchicError, StreamError, UnsupportedError
 
 

@@ -26,9 +26,9 @@ from fuzz.outcome import LIMITS, FindingError, require
 from fuzz.seeds import corpus, seeds
 from fuzz.targets import TARGETS
 from numchic import api
-from numchic.context import max_batch
-from numchic.latents import _MIN_FLOAT_BATCH
-from numchic.pillow_image import FORMAT
+from numchic.files.pillow_image import FORMAT
+from numchic.v5.context import max_batch
+from numchic.v5.latents import _MIN_FLOAT_BATCH
 from numchic_bitstream import (
     CoolChic,
     CorruptError,

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import numchic
-from numchic.cli import main
+from numchic.command.cli import main
 from numchic_trainer.training.train import Training
 from pictures import picture, yuv_picture
 
@@ -232,7 +232,7 @@ def test_batch_without_pictures(tmp_path: Path) -> None:
 
 def test_help_does_not_load_torch() -> None:
     code = (
-        "import sys; from click.testing import CliRunner; from numchic.cli import main;"
+        "import sys; from click.testing import CliRunner; from numchic.command.cli import main;"
         "r = CliRunner().invoke(main, ['encode', '--help']); assert r.exit_code == 0;"
         "assert 'lambda' in r.output; assert 'torch' not in sys.modules"
     )
@@ -242,7 +242,7 @@ def test_help_does_not_load_torch() -> None:
 def test_without_torch_the_message_says_what_to_install(source: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None;"
-        "from numchic.cli import main; main(['encode', sys.argv[1], 'a.cool'])"
+        "from numchic.command.cli import main; main(['encode', sys.argv[1], 'a.cool'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(source)], check=False, capture_output=True, text=True

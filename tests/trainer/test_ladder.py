@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import numchic
-from numchic.cli import main
+from numchic.command.cli import main
 from numchic.picture import Picture
 from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer import CoolChicEncoder, TrainConfig, encode

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from numchic_bitstream.parameters import n_parameters
+from numchic_bitstream.v5.parameters import n_parameters
 from numchic_trainer import (
     Arm,
     ArmLinear,

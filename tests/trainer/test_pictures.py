@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from numchic import Picture, UsageError
-from numchic.images import encode_image
+from numchic.files.images import encode_image
 from numchic_bitstream import Metadata
 from numchic_trainer import read_picture
 from pictures import picture, yuv_picture

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from numchic.latents import decode_latents
-from numchic.noise import common_randomness
-from numchic.resize import resize
-from numchic.synthesis import synthesise
-from numchic.upsampling import upsample
+from numchic.v5.latents import decode_latents
+from numchic.v5.noise import common_randomness
+from numchic.v5.resize import resize
+from numchic.v5.synthesis import synthesise
+from numchic.v5.upsampling import upsample
 from numchic_bitstream import NumchicError, read_parameters, read_stream
-from numchic_bitstream.grids import grid_list
+from numchic_bitstream.v5.grids import grid_list
 from numchic_trainer.write import load_model, write_model
 from vectors import Vector, still_vectors
 

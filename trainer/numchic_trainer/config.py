@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from numchic_bitstream import UsageError
-from numchic_bitstream.headers import Resize
+from numchic_bitstream.v5.headers import Resize
 from numchic_trainer.model.encoder import CoolChicEncoderParameter
 from numchic_trainer.training.schedule import encoder_gain
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 import numchic
-from numchic.latents import I8, decode_latents
 from numchic.picture import Picture, Samples
+from numchic.v5.latents import decode_latents
 from numchic_bitstream import (
     CoolChic,
     Frame,
@@ -33,14 +33,15 @@ from numchic_bitstream import (
     samples_digest,
     write_stream,
 )
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.parameters import read_parameters
+from numchic_bitstream.arrays import I8
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.parameters import read_parameters
 from numchic_trainer.config import TrainConfig, architecture
 from numchic_trainer.goal import Attempt, Goal
 from numchic_trainer.model.encoder import CoolChicEncoder, CoolChicEncoderParameter
-from numchic_trainer.networks.rdoq import optimise_integers
-from numchic_trainer.networks.stepsearch import quantise_networks
 from numchic_trainer.preset import choose_preset
+from numchic_trainer.quantisation.rdoq import optimise_integers
+from numchic_trainer.quantisation.stepsearch import quantise_networks
 from numchic_trainer.start import choose_start, starting_points
 from numchic_trainer.training.checkpoint import load_checkpoint, save_checkpoint
 from numchic_trainer.training.features import FeatureExtractor

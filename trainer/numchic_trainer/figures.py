@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from numchic.picture import Picture
-
-F64 = NDArray[np.float64]
+from numchic_bitstream.arrays import F64
 
 _DPI = 110
 

@@ -13,10 +13,11 @@ import torch
 from matplotlib.figure import Figure
 
 import numchic
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic.picture import Picture
 from numchic_bitstream import read_stream
-from numchic_trainer.figures import F64, png, show, to_rgb
+from numchic_bitstream.arrays import F64
+from numchic_trainer.figures import png, show, to_rgb
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.write import load_model
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from numchic.frame import to_samples
 from numchic.memory import estimate_memory
 from numchic.picture import Picture
+from numchic.v5.frame import to_samples
 from numchic_bitstream import (
     CoolChic,
     Frame,
@@ -28,8 +28,8 @@ from numchic_bitstream import (
     read_stream,
     write_stream,
 )
-from numchic_bitstream.grids import n_latents
-from numchic_bitstream.parameters import flat_parameters
+from numchic_bitstream.v5.grids import n_latents
+from numchic_bitstream.v5.parameters import flat_parameters
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.write import integer_parameters, load_model, write_model
 

@@ -8,10 +8,10 @@ import dataclasses
 import numpy as np
 import torch
 
-from numchic.latents import decode_latents, encode_latents
+from numchic.v5.latents import decode_latents, encode_latents
 from numchic_bitstream import CoolChic, Parameters, UsageError
-from numchic_bitstream.headers import MAX_Q_STEP, Descriptor
-from numchic_bitstream.parameters import (
+from numchic_bitstream.v5.headers import MAX_Q_STEP, Descriptor
+from numchic_bitstream.v5.parameters import (
     flat_parameters,
     quantisation_steps,
     read_parameters,

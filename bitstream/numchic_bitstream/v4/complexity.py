@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cost of 4.x decoders from their headers: multiply-accumulates and work.
 
-*Work* is in the units of :mod:`numchic_bitstream.complexity`, some 0.1 ns, and for limits.
+*Work* is in the units of :mod:`numchic_bitstream.v5.complexity`, some 0.1 ns, and for limits.
 """
 
 from __future__ import annotations

@@ -11,14 +11,11 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic_bitstream._jit import kernel
+from numchic_bitstream.arrays import I64, U8
 from numchic_bitstream.errors import CorruptError, TruncatedError
 from numchic_bitstream.v4.states import states
-
-I64 = NDArray[np.int64]
-U8 = NDArray[np.uint8]
 
 RANGE, VALUE, NEED, POSITION, TOO_LONG = range(5)
 _MAX_PREFIX = 31  # zeros or ones in front of an exp-Golomb code, plus its order

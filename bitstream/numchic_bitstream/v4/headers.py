@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, get_args
 
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import CorruptError
-from numchic_bitstream.headers import FrameDataType, FrameType
+from numchic_bitstream.structure import FrameDataType, FrameType
 from numchic_bitstream.v4.fields import FieldReader
 
 Generation = Literal["4.2", "4.1", "4.0"]

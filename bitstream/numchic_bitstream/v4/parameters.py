@@ -6,16 +6,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from numchic_bitstream.arrays import F32, I64
 from numchic_bitstream.errors import CorruptError, TruncatedError
 from numchic_bitstream.v4.entropy import check_end, check_progress, decode_numbers, start
 from numchic_bitstream.v4.grids import parameter_counts
 from numchic_bitstream.v4.headers import MAX_Q, CoolChicHeader
 from numchic_bitstream.v4.stream import CoolChic, SubStream
-
-F32 = NDArray[np.float32]
-I64 = NDArray[np.int64]
 
 _INT32 = 2**31
 

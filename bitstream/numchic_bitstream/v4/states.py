@@ -6,9 +6,8 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numpy.typing import NDArray
 
-I64 = NDArray[np.int64]
+from numchic_bitstream.arrays import I64
 
 N_MEANS = 17
 N_SCALES = 50

@@ -14,9 +14,8 @@ from typing import NamedTuple, NoReturn
 
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import CorruptError, NumchicError, TruncatedError, UnsupportedError
-from numchic_bitstream.headers import FrameDataType
 from numchic_bitstream.limits import Limits
-from numchic_bitstream.structure import CodedFrame
+from numchic_bitstream.structure import CodedFrame, FrameDataType
 from numchic_bitstream.v4.complexity import estimate_warping, estimate_work
 from numchic_bitstream.v4.grids import resolution_size
 from numchic_bitstream.v4.headers import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 
-from numchic_bitstream.laplace import scale_table
+from numchic_bitstream.v5.laplace import scale_table
 from numchic_conformance.coverage.latents import Symbols
 from numchic_conformance.synthetic.counts import left
 

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 
 import numchic
-from numchic.latents import decode_latents
+from numchic.v5.latents import decode_latents
 from numchic_bitstream import NumchicError, Stream, read_parameters, read_stream
-from numchic_bitstream.grids import grid_list
 from numchic_bitstream.metadata import MAX_BLOCKS
-from numchic_bitstream.trailer import Trailer, read_trailer
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.trailer import Trailer, read_trailer
 from numchic_conformance.coverage.coder import coder_marks
 from numchic_conformance.coverage.headers import stream_marks
 from numchic_conformance.coverage.latents import latent_marks

@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from numchic_bitstream import CoolChic, CoolChicHeader, Frame, Stream
-from numchic_bitstream.grids import Grid, dense_size, grid_list, ifce_inputs
-from numchic_bitstream.headers import (
+from numchic_bitstream.v5.grids import Grid, dense_size, grid_list, ifce_inputs
+from numchic_bitstream.v5.headers import (
     MAX_EXPGOL_CNT,
     MAX_Q_STEP,
     write_coolchic_header,
     write_frame_header,
     write_video_header,
 )
-from numchic_bitstream.structure import coding_order
+from numchic_bitstream.v5.structure import coding_order
 
 
 def span(value: int, lowest: int, highest: int) -> str:

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic.arm import IntArm, fix_arm
-from numchic.context import NEIGHBOURS, ROW_DELAY
-from numchic.ifce import feature_map
+from numchic.v5.arm import IntArm, fix_arm
+from numchic.v5.context import NEIGHBOURS, ROW_DELAY
+from numchic.v5.ifce import feature_map
 from numchic_bitstream import CoolChicHeader, Layer, Parameters
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.parameters import quantisation_steps
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.parameters import quantisation_steps
 from numchic_conformance.synthetic.counts import CORRECTED_SCALES, correction_matters
 
 Array = NDArray[Any]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from numchic_bitstream import CoolChicHeader, Layer, Parameters
-from numchic_bitstream.expgolomb import MAX_PREFIX
-from numchic_bitstream.grids import arm_width, n_latents
-from numchic_bitstream.parameters import flat_parameters, quantisation_steps
+from numchic_bitstream.v5.expgolomb import MAX_PREFIX
+from numchic_bitstream.v5.grids import arm_width, n_latents
+from numchic_bitstream.v5.parameters import flat_parameters, quantisation_steps
 
 _FLOAT32 = 1 << 24  # integers up to here are exact in float32
 

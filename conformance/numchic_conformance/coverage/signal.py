@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic.resize import resize
+from numchic.v5.resize import resize
 from numchic_bitstream import CoolChicHeader, FrameHeader, Parameters
-from numchic_bitstream.grids import dense_size, level_size
+from numchic_bitstream.v5.grids import dense_size, level_size
 from numchic_conformance.synthetic.float64 import dense_latents, synthesis_layers
 
 Array = NDArray[Any]

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numchic.frame import to_samples
-from numchic.latents import decode_latents
-from numchic.noise import common_randomness
 from numchic.picture import Picture
-from numchic.prediction import predict
-from numchic.resize import resize
-from numchic.synthesis import synthesise
-from numchic.upsampling import upsample
+from numchic.v5.frame import to_samples
+from numchic.v5.latents import decode_latents
+from numchic.v5.noise import common_randomness
+from numchic.v5.prediction import predict
+from numchic.v5.resize import resize
+from numchic.v5.synthesis import synthesise
+from numchic.v5.upsampling import upsample
 from numchic_bitstream import CoolChic, Frame, FrameHeader, Stream, read_parameters
-from numchic_bitstream.grids import grid_list
+from numchic_bitstream.v5.grids import grid_list
 from numchic_conformance.manifest import Bounds
 from numchic_conformance.stages import Array
 from numchic_conformance.synthetic.float64 import dense_latents, predict_wide, synthesis_layers

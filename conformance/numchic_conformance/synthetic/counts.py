@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from numchic_bitstream.laplace import scale_table
+from numchic_bitstream.v5.laplace import scale_table
 
 ONE_ULP_SMALLER = (87, 489, 809, 923, 1003, 1049, 1530, 1573, 2240, 2276, 2323, 2337)
 ONE_ULP_LARGER = (198, 442, 901, 1070, 1310, 1644, 1719, 1906, 2039, 2096, 2300)

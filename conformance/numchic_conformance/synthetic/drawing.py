@@ -12,15 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from numchic.latents import decode_latents
+from numchic.v5.latents import decode_latents
 from numchic_bitstream import CoolChic, CoolChicHeader, Layer, Parameters
-from numchic_bitstream.grids import grid_list
-from numchic_bitstream.parameters import quantisation_steps, zero_parameters
+from numchic_bitstream.arrays import I8
+from numchic_bitstream.v5.grids import grid_list
+from numchic_bitstream.v5.parameters import quantisation_steps, zero_parameters
 from numchic_conformance.synthetic.seeded import Source
-
-I8 = NDArray[np.int8]
 
 LatentRule = Callable[[Source, CoolChicHeader, Parameters], list[I8]]
 """Draws all grids, finest first."""

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic.noise import common_randomness
 from numchic.picture import Picture
+from numchic.v5.noise import common_randomness
 from numchic_bitstream import CoolChicHeader, FrameHeader, Layer, Parameters
-from numchic_bitstream.parameters import dequantise, quantisation_steps
-
-F64 = NDArray[np.float64]
+from numchic_bitstream.arrays import F64
+from numchic_bitstream.v5.parameters import dequantise, quantisation_steps
 
 
 def dense_latents(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numchic
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_bitstream import Limits, NumchicError, UsageError, read_stream
 from numchic_conformance.manifest import Expect, ExpectedError, Suite, Vector, save_suite
 from numchic_conformance.synthetic.describe import describe_valid, picture_format

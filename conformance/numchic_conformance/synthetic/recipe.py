@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numchic.latents import encode_latents
+from numchic.v5.latents import encode_latents
 from numchic_bitstream import (
     CoolChic,
     CoolChicHeader,
@@ -22,7 +22,7 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_bitstream.grids import grid_list
+from numchic_bitstream.v5.grids import grid_list
 from numchic_conformance.manifest import Level
 from numchic_conformance.synthetic.drawing import (
     PICTURE,

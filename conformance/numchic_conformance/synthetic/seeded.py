@@ -10,9 +10,8 @@ import hashlib
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-I64 = NDArray[np.int64]
+from numchic_bitstream.arrays import I64
 
 
 class Source:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from numchic_bitstream import FrameHeader, SynthesisLayer, VideoHeader
-from numchic_bitstream.structure import coding_order
+from numchic_bitstream.v5.structure import coding_order
 from numchic_conformance.manifest import Level
 from numchic_conformance.synthetic.drawing import INTER_RESIDUE, MOTION, PICTURE, Signal
 from numchic_conformance.synthetic.recipe import CodedFrame, Part, Recipe, header

@@ -11,13 +11,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic_bitstream._jit import kernel
+from numchic_bitstream.arrays import I32, I64
 from numchic_bitstream.v4.parameters import ArmLayer
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
 
 # Context positions by context size: for row 0, -1, -2, ... the first and the last dx.
 _ROWS: dict[int, tuple[tuple[int, int], ...]] = {

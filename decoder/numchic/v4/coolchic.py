@@ -15,20 +15,18 @@ from functools import partial
 from threading import Lock, get_ident
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic.progress import Progress
 from numchic.v4.arm import prepare_arm
 from numchic.v4.latents import decode_plane, interior, new_plane
 from numchic.v4.synthesis import MARGIN, Synthesiser
 from numchic.v4.upsampling import Upsampler
-from numchic_bitstream.complexity import BAND_ROWS
+from numchic_bitstream.arrays import F32
 from numchic_bitstream.errors import NumchicError
 from numchic_bitstream.v4.grids import coded_planes, output_size, resolution_size
 from numchic_bitstream.v4.parameters import read_parameters
 from numchic_bitstream.v4.stream import CoolChic
-
-F32 = NDArray[np.float32]
+from numchic_bitstream.v5.complexity import BAND_ROWS
 
 Sink = Callable[[int, F32], None]
 """Takes the number of a first row and float32[O, n_rows, W]."""

@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic.picture import Picture, Samples
-from numchic.prediction import shifted_reference
 from numchic.progress import Progress
+from numchic.references import shifted_reference
 from numchic.v4.coolchic import SignalDecoder
 from numchic.v4.motion import interpolation_table, warp_blocks, warp_samples
 from numchic.video import DecodedFrame, References
 from numchic_bitstream._jit import kernel
-from numchic_bitstream.complexity import BAND_ROWS
+from numchic_bitstream.arrays import F32
 from numchic_bitstream.errors import CorruptError
 from numchic_bitstream.v4.stream import Frame, Stream
-
-F32 = NDArray[np.float32]
+from numchic_bitstream.v5.complexity import BAND_ROWS
 
 _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1), np.float32(0)
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic.v4.arm import REACH, Arm, context_positions, evaluate, round_to_integer
 from numchic_bitstream._jit import kernel
+from numchic_bitstream.arrays import I32, I64, U8
 from numchic_bitstream.errors import CorruptError
 from numchic_bitstream.v4.entropy import (
     check_end,
@@ -30,10 +30,6 @@ from numchic_bitstream.v4.entropy import (
 )
 from numchic_bitstream.v4.states import N_CONTEXTS, N_SCALES
 from numchic_bitstream.v4.stream import SubStream
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-U8 = NDArray[np.uint8]
 
 MAX_LATENT = 1 << 22
 _BATCH = 32768  # samples between two progress reports

@@ -7,7 +7,6 @@ adds what several frames at once take.
 
 from __future__ import annotations
 
-from numchic_bitstream.complexity import BAND_ROWS
 from numchic_bitstream.v4.grids import (
     coded_planes,
     output_size,
@@ -16,6 +15,7 @@ from numchic_bitstream.v4.grids import (
 )
 from numchic_bitstream.v4.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.v4.stream import Stream
+from numchic_bitstream.v5.complexity import BAND_ROWS
 
 _PARAMETER = 80
 """Bytes per network parameter: numbers as they are coded, and several arrays."""

@@ -17,12 +17,9 @@ import functools
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic_bitstream._jit import kernel
-
-F32 = NDArray[np.float32]
-I64 = NDArray[np.int64]
+from numchic_bitstream.arrays import F32
 
 _PRECISION = 64  # of vectors, in parts of a sample
 _FAR = np.float32(1 << 24)  # beyond every picture

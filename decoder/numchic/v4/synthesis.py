@@ -15,14 +15,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic_bitstream._jit import kernel
+from numchic_bitstream.arrays import F32, I64
 from numchic_bitstream.v4.headers import CoolChicHeader
 from numchic_bitstream.v4.parameters import SynLayer
-
-F32 = NDArray[np.float32]
-I64 = NDArray[np.int64]
 
 MARGIN = 1
 """Columns on each side of planes, for the neighbourhood of a layer."""

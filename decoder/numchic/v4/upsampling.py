@@ -10,29 +10,22 @@ The last step, which makes most of the data, is done for a range of rows at a ti
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from numchic.noise import normal_samples
-from numchic.upsampling import preconcat_rows
-from numchic.v4.latents import I32
+from numchic.filters import preconcat_rows
+from numchic.randomness import normal_samples
 from numchic_bitstream._jit import kernel
+from numchic_bitstream.arrays import F32, I32
 from numchic_bitstream.v4.grids import resolution_size
 from numchic_bitstream.v4.headers import CoolChicHeader
 from numchic_bitstream.v4.parameters import Parameters
-
-F32 = NDArray[np.float32]
 
 _CUBIC = (-0.10546875, 0.87890625, 0.26171875, -0.03515625)
 # Even outputs use the even taps: the coefficients at 3/4, which are those at 1/4 reversed.
 _NOISE_KERNEL = np.array([_CUBIC[::-1], _CUBIC], np.float32).T.reshape(-1)
 _NOISE_STEP = np.float32(256)
-
-# The filter is that of 5.0, there of smaller integers.
-_refine_rows: Callable[..., None] = preconcat_rows
 
 
 @dataclass(frozen=True)
@@ -123,7 +116,7 @@ class Upsampler:
         if i == len(self._sizes) - 1:
             return latent.astype(np.float32)
         refined = np.empty(latent.shape, np.float32)
-        _refine_rows(latent, self._refinement(i), 0, 0, refined)
+        preconcat_rows(latent, self._refinement(i), 0, 0, refined)
         return refined
 
     def _refinement(self, i: int) -> F32:
@@ -158,7 +151,7 @@ class Upsampler:
                 start = self._noise_starts[channel.resolution]
                 target[:, inside] = _noise_rows(start, first, target.shape[0], width)
             else:
-                _refine_rows(self._finest, self._refinement(self._lead), first, margin, target)
+                preconcat_rows(self._finest, self._refinement(self._lead), first, margin, target)
 
 
 def _noise_rows(start: int, first: int, n_rows: int, width: int) -> F32:

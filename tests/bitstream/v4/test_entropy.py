@@ -9,14 +9,15 @@ import zlib
 import numpy as np
 import pytest
 
-from naive.v4 import latents
 from numchic_bitstream import CorruptError, StreamError, TruncatedError
+from numchic_bitstream.arrays import U8
 from numchic_bitstream.v4 import entropy
 from numchic_bitstream.v4.states import states
 from numchic_conformance.synthetic.v4.coder import Adaptive, Encoder
+from reference.v4 import latents
 
 
-def as_bytes(data: bytes) -> entropy.U8:
+def as_bytes(data: bytes) -> U8:
     return np.frombuffer(data, np.uint8)
 
 

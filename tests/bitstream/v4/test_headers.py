@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from naive.v4 import headers
 from numchic_bitstream.v4 import headers as fast
 from numchic_bitstream.v4 import read_stream
 from numchic_conformance.synthetic.v4.draw import Draw
 from numchic_conformance.synthetic.v4.streams import make_stream
+from reference.v4 import headers
 
 STILL = bytes.fromhex(
     "0605500800003b000042686704300101"

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 import numchic
-from naive.v4 import decoder, latents, motion, planes
-from naive.v4.headers import parse
 from numchic.v4.arm import context_positions, evaluate, prepare_arm
 from numchic.v4.frame import FrameWriter, combine
 from numchic.v4.motion import interpolation_table, warp_blocks, warp_samples
@@ -22,6 +20,8 @@ from numchic_bitstream.v4.parameters import ArmLayer, read_parameters
 from numchic_conformance.synthetic.v4.draw import Draw
 from numchic_conformance.synthetic.v4.headers import DATA_TYPES, Part
 from numchic_conformance.synthetic.v4.streams import make_stream
+from reference.v4 import decoder, latents, motion, planes
+from reference.v4.headers import parse
 
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 VIDEOS = (

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer.command.encode import CHECKPOINT_SUFFIX, SUFFIX, complain
 from numchic_trainer.command.job import Job, run_jobs

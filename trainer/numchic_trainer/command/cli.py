@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from numchic.cli import exit_status
+from numchic.command.cli import exit_status
 from numchic_bitstream import UsageError
 
 _SETTINGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic.picture import Picture
 from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer.command.job import Job, run_job, run_jobs

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import torch
 
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_trainer.command.encode import check_parent, open_checkpoint, progress_bar
 from numchic_trainer.command.job import interruptible
 from numchic_trainer.command.table import check_table_name, write_table

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_bitstream import UsageError
 
 Row = Mapping[str, float | str | bool]

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from numchic.picture import Picture
 from numchic_bitstream import UsageError
+from numchic_bitstream.arrays import F64
 from numchic_trainer.config import Preset, TrainConfig, architecture
-from numchic_trainer.figures import F64, show, to_rgb
+from numchic_trainer.figures import show, to_rgb
 from numchic_trainer.ladder.network import N_LEVELS, crop
 from numchic_trainer.ladder.pack import Pack
 from numchic_trainer.model.encoder import CoolChicEncoder

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_bitstream import UsageError
 from numchic_trainer.config import Preset
 from numchic_trainer.ladder.decoders import SharedDecoder

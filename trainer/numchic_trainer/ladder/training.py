@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from numchic import __version__
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer.config import Preset
 from numchic_trainer.encoding import Progress

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Auto-regressive module in float, for training (coolchic-5, sections 5 and 14; training, 2.4).
 
-The float model corresponds to the integer one of ``numchic.arm``: real weights and biases are the
-quantised integers times their steps, inputs are latents and IFCE features in natural units.
+The float model corresponds to the integer one of ``numchic.v5.arm``: real weights and biases are
+the quantised integers times their steps, inputs are latents and IFCE features in natural units.
 """
 
 from __future__ import annotations

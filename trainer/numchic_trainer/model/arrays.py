@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
+from numchic_bitstream.arrays import F32
 
 
 def has_kernels(x: Tensor) -> bool:

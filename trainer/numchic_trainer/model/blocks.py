@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from numchic_bitstream._jit import kernel
-from numchic_trainer.model.arrays import F32, F64
+from numchic_bitstream.arrays import F32, F64
 
 BLOCK = 512  # columns of a block
 _STRIPS = 4  # a row of a block is also seen as 4 strips of 128 columns ...

@@ -9,12 +9,12 @@ from typing import Any, Literal, TypedDict, cast
 import torch
 from torch import Tensor, nn
 
-from numchic.context import NEIGHBOURS
-from numchic.noise import common_randomness
-from numchic_bitstream import expgolomb
-from numchic_bitstream.complexity import Macs, count_macs
-from numchic_bitstream.grids import Grid, grid_list, ifce_inputs, synthesis_inputs
-from numchic_bitstream.headers import CoolChicHeader, Descriptor, Resize
+from numchic.v5.context import NEIGHBOURS
+from numchic.v5.noise import common_randomness
+from numchic_bitstream.v5 import expgolomb
+from numchic_bitstream.v5.complexity import Macs, count_macs
+from numchic_bitstream.v5.grids import Grid, grid_list, ifce_inputs, synthesis_inputs
+from numchic_bitstream.v5.headers import CoolChicHeader, Descriptor, Resize
 from numchic_trainer.model.arm import Arm
 from numchic_trainer.model.arrays import has_kernels
 from numchic_trainer.model.gather import gather

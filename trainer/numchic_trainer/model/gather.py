@@ -11,15 +11,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from numchic.context import NEIGHBOURS
+from numchic.v5.context import NEIGHBOURS
 from numchic_bitstream._jit import kernel
-from numchic_trainer.model.arrays import F32, as_array
-
-I64 = NDArray[np.int64]
+from numchic_bitstream.arrays import F32, I64
+from numchic_trainer.model.arrays import as_array
 
 _ZERO = np.float32(0.0)
 

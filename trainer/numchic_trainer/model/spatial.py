@@ -17,7 +17,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from numchic_bitstream._jit import kernel
-from numchic_trainer.model.arrays import F32, F64, as_array
+from numchic_bitstream.arrays import F32, F64
+from numchic_trainer.model.arrays import as_array
 from numchic_trainer.model.rows import add_multiplied, add_scaled, total
 
 MAX_CHANNELS = 8

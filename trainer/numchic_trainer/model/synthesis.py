@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from numchic_bitstream.headers import SynthesisLayer
+from numchic_bitstream.v5.headers import SynthesisLayer
 from numchic_trainer.model.arrays import has_kernels
 from numchic_trainer.model.module import ParameterModule
 from numchic_trainer.model.pointwise import pointwise

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from numchic.images import write_file
+from numchic.files.images import write_file
 from numchic_bitstream import UsageError
 from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.target import Evaluation

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from numchic_bitstream import NumchicError
 from numchic_trainer.model.encoder import CoolChicEncoder
-from numchic_trainer.networks.estimate import network_bits
+from numchic_trainer.quantisation.estimate import network_bits
 from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.schedule import cosine_learning_rate, linear
 from numchic_trainer.training.soap import Soap

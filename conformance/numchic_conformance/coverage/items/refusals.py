@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from numchic_bitstream import Descriptor
-from numchic_bitstream.headers import MAX_Q_STEP
+from numchic_bitstream.v5.headers import MAX_Q_STEP
 from numchic_conformance.coverage.items.item import Item, each, items
 
 _SECTION = "15.1 Validation"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from numchic_bitstream import Descriptor
-from numchic_bitstream.headers import MAX_EXPGOL_CNT, MAX_Q_STEP
+from numchic_bitstream.v5.headers import MAX_EXPGOL_CNT, MAX_Q_STEP
 from numchic_conformance.synthetic.malformed.case import VIDEO, Case, refuse
 from numchic_conformance.synthetic.malformed.editing import put
 

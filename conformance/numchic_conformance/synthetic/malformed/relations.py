@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from numchic_bitstream import FrameHeader, VideoHeader
-from numchic_bitstream.headers import FrameType, write_frame_header, write_video_header
+from numchic_bitstream.structure import FrameType
+from numchic_bitstream.v5.headers import write_frame_header, write_video_header
 from numchic_conformance.manifest import Expect, ExpectedError
 from numchic_conformance.synthetic.malformed.case import STILL, VIDEO, Case, refuse
 from numchic_conformance.synthetic.malformed.editing import (

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import replace
 
 import numchic
-from numchic.latents import decode_latents
+from numchic.v5.latents import decode_latents
 from numchic_bitstream import (
     Metadata,
     append_trailer,
@@ -17,7 +17,7 @@ from numchic_bitstream import (
     read_stream,
     samples_digest,
 )
-from numchic_bitstream.trailer import HEAD, TAIL
+from numchic_bitstream.v5.trailer import HEAD, TAIL
 from numchic_conformance.manifest import Expect
 from numchic_conformance.synthetic.malformed.case import Case, refuse
 from numchic_conformance.synthetic.malformed.editing import Change, change_all

@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Iterator
 
 from numchic_bitstream import Metadata, read_stream
-from numchic_bitstream.stream import announce_trailer
-from numchic_bitstream.trailer import HEAD, TAIL
+from numchic_bitstream.v5.stream import announce_trailer
+from numchic_bitstream.v5.trailer import HEAD, TAIL
 from numchic_conformance.manifest import Expect
 from numchic_conformance.synthetic.malformed.case import STILL, VIDEO, Case, base
 from numchic_conformance.synthetic.malformed.editing import (

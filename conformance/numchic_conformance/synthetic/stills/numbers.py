@@ -15,7 +15,7 @@ from numchic_bitstream import (
     SynthesisLayer,
     write_parameters,
 )
-from numchic_bitstream.headers import MAX_EXPGOL_CNT, MAX_Q_STEP
+from numchic_bitstream.v5.headers import MAX_EXPGOL_CNT, MAX_Q_STEP
 from numchic_conformance.synthetic.drawing import constant
 from numchic_conformance.synthetic.recipe import Edit, Recipe, header, still
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from numchic_bitstream import CoolChicHeader, Parameters
-from numchic_bitstream.laplace import MAX_SYMBOL, MIN_SYMBOL, N_SCALES
+from numchic_bitstream.arrays import I8
+from numchic_bitstream.v5.laplace import MAX_SYMBOL, MIN_SYMBOL, N_SCALES
 from numchic_conformance.manifest import Level
 from numchic_conformance.synthetic.counts import CORRECTED_SCALES, correction_matters
 from numchic_conformance.synthetic.drawing import (
-    I8,
     LatentRule,
     Signal,
     constant,

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from numchic_conformance.synthetic.seeded import I64, Source
+from numchic_bitstream.arrays import I64
+from numchic_conformance.synthetic.seeded import Source
 
 T = TypeVar("T")
 

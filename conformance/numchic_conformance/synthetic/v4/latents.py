@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numchic.v4.arm import context_positions
+from numchic_bitstream.arrays import I64
 from numchic_bitstream.v4.states import states
 from numchic_conformance.synthetic.v4.coder import Adaptive, Encoder
-
-I64 = NDArray[np.int64]
 
 ArmLayers = Sequence[tuple[Any, Any]]
 """Per layer weight[out][in] and bias[out], as the network uses them."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numchic_conformance.synthetic.seeded import I64
+from numchic_bitstream.arrays import I64
 from numchic_conformance.synthetic.v4.coder import encode_numbers
 from numchic_conformance.synthetic.v4.draw import Draw
 from numchic_conformance.synthetic.v4.headers import (

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pictures in files and in Pillow: everything that is not decoding."""
