@@ -26,7 +26,12 @@ from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.parameters import n_parameters, zero_parameters
 
 UNLIMITED = Limits(
-    stream_bytes=1 << 62, pixels=1 << 62, macs=1 << 62, memory_bytes=1 << 62, metadata_bytes=1 << 62
+    stream_bytes=1 << 62,
+    pixels=1 << 62,
+    work=1 << 62,
+    total_work=1 << 62,
+    memory_bytes=1 << 62,
+    metadata_bytes=1 << 62,
 )
 MAX_SIDE = 16383
 MAX_PARAMETERS = 129_000  # of one bit each, what a payload can hold

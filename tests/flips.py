@@ -20,7 +20,12 @@ from numchic_bitstream import FrameHeader, Metadata, read_stream
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # A limit is no proof that damage is noticed.
 UNLIMITED = numchic.Limits(
-    stream_bytes=1 << 62, pixels=1 << 62, macs=1 << 62, memory_bytes=1 << 62, metadata_bytes=1 << 62
+    stream_bytes=1 << 62,
+    pixels=1 << 62,
+    work=1 << 62,
+    total_work=1 << 62,
+    memory_bytes=1 << 62,
+    metadata_bytes=1 << 62,
 )
 
 

@@ -23,10 +23,11 @@ class Limits:
         Height times width of one frame.
     frames : int
         Number of frames.
-    macs : int
-        Work of the whole stream, in multiply-accumulates of a large picture: those of coolchic-5,
-        section 16, and what else takes time, see :mod:`numchic_bitstream.v5.complexity`. The
-        default is about a minute of one processor.
+    work : int
+        Work of one frame: its multiply-accumulates, and what else takes time in units of one of
+        them, see :mod:`numchic.v5.work`. The default is about a minute of one processor.
+    total_work : int
+        Work of all frames. The default is above that of any real video.
     memory_bytes : int
         Upper bound of all arrays that are alive at the same time while decoding.
     metadata_bytes : int
@@ -36,7 +37,8 @@ class Limits:
     stream_bytes: int = 1 << 28
     pixels: int = 100_000_000
     frames: int = 4095
-    macs: int = 500_000_000_000
+    work: int = 500_000_000_000
+    total_work: int = 500_000_000_000_000
     memory_bytes: int = 4 << 30
     metadata_bytes: int = 1 << 22
 

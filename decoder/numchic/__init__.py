@@ -11,9 +11,10 @@ Importing this package imports neither Numba nor any other framework; the first 
 """
 
 from numchic._version import __version__
-from numchic.api import decode, decode_frames, read_info
+from numchic.api import decode, decode_frames, open, read_info  # noqa: A004
 from numchic.files.pillow_plugin import register_pillow
 from numchic.info import FrameInfo, PartInfo, StreamInfo, TrailerInfo
+from numchic.opened import OpenedStream
 from numchic.picture import Picture
 from numchic_bitstream.errors import (
     CorruptError,
@@ -36,6 +37,7 @@ __all__ = [
     "Limits",
     "Metadata",
     "NumchicError",
+    "OpenedStream",
     "PartInfo",
     "Picture",
     "StreamError",
@@ -47,6 +49,7 @@ __all__ = [
     "__version__",
     "decode",
     "decode_frames",
+    "open",
     "read_info",
     "register_pillow",
 ]

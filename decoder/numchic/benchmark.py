@@ -23,6 +23,7 @@ from numchic._version import __version__
 from numchic.api import decode_frames, read_info
 from numchic.info import StreamInfo
 from numchic.picture import Picture
+from numchic.schedule import Meter
 from numchic.v5.frame import to_samples
 from numchic.v5.latents import decode_latents
 from numchic.v5.noise import common_randomness
@@ -40,7 +41,7 @@ from numchic_bitstream.v5.stream import CoolChic, Frame, Stream, read_stream
 Stage = tuple[str, Callable[[], object]]
 
 # A benchmark may take its time.
-_LIMITS = Limits(macs=1 << 62)
+_LIMITS = Limits(work=1 << 62, total_work=1 << 62)
 
 
 def _median_seconds(function: Callable[[], object], runs: int) -> float:
@@ -91,7 +92,10 @@ def _frame_stages(frame: Frame) -> Iterator[Stage]:
         # Which picture is warped makes no difference.
         references = [Picture(planes, data_type, bitdepth)] * len(header.index_references)
         residue, motion = signals
-        yield "prediction", lambda: predict(header, residue, motion, references, lambda *_: None)
+        yield (
+            "prediction",
+            lambda: predict(header, residue, motion, references, lambda *_: None, Meter()),
+        )
 
 
 class _Table:

@@ -3,25 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numchic.memory import estimate_memory
-from numchic_bitstream.bits import Entry
-from numchic_bitstream.errors import NumchicError
 from numchic_bitstream.generations import Coded
-from numchic_bitstream.limits import Limits
-from numchic_bitstream.metadata import EXIF, ICC, TEXT
 from numchic_bitstream.structure import FrameDataType, FrameType
-from numchic_bitstream.v5 import expgolomb
-from numchic_bitstream.v5.complexity import count_macs, count_warp_macs
-from numchic_bitstream.v5.grids import grid_list
-from numchic_bitstream.v5.parameters import flat_parameters, read_parameters
-from numchic_bitstream.v5.stream import CoolChic, Frame, Stream
-from numchic_bitstream.v5.trailer import read_trailer
-
-_BLOCK_NAMES = {ICC: "icc", EXIF: "exif", TEXT: "text"}
 
 
 @dataclass(frozen=True)
@@ -152,23 +138,24 @@ class StreamInfo:
         return asdict(self)
 
 
-def describe_stream(stream: Coded, data: bytes, limits: Limits) -> StreamInfo:
-    """Collect the facts about a stream read from ``data``.
+def describe_stream(
+    stream: Coded,
+    frames: tuple[FrameInfo, ...],
+    trailer: TrailerInfo | None,
+    file_bytes: int,
+    memory_bytes: int,
+) -> StreamInfo:
+    """Put the facts about a stream together.
 
-    Raises
-    ------
-    StreamError
-        A network payload is malformed.
+    Parameters
+    ----------
+    stream : Coded
+    frames : tuple of FrameInfo
+    trailer : TrailerInfo or None
+    file_bytes : int
+        Size of the stream and what follows it.
+    memory_bytes : int
     """
-    trailer = None
-    if isinstance(stream, Stream):
-        frames = tuple(_describe_frame(frame) for frame in stream.frames)
-        trailer = _describe_trailer(stream, data, limits)
-    else:
-        from numchic.v4 import info
-
-        describe: Callable[[Any], tuple[FrameInfo, ...]] = info.describe_frames
-        frames = describe(stream)
     height, width = stream.img_size
     pixels = height * width * len(frames)
     macs = sum(sum(part.macs.values()) for frame in frames for part in frame.parts)
@@ -181,77 +168,10 @@ def describe_stream(stream: Coded, data: bytes, limits: Limits) -> StreamInfo:
         data_type=stream.data_type,
         bitdepth=stream.bitdepth,
         n_bytes=stream.n_bytes,
-        trailing_bytes=len(data) - stream.n_bytes,
+        trailing_bytes=file_bytes - stream.n_bytes,
         bits_per_pixel=8 * stream.n_bytes / pixels,
         macs_per_pixel=macs / pixels,
-        memory_bytes=estimate_memory(stream),
+        memory_bytes=memory_bytes,
         frames=frames,
         trailer=trailer,
-    )
-
-
-def _describe_frame(frame: Frame) -> FrameInfo:
-    header, motion = frame.header, frame.motion
-    return FrameInfo(
-        display_index=header.display_index,
-        frame_type=header.frame_type,
-        parts=tuple(
-            _describe_part(role, part)
-            for role, part in zip(("residue", "motion"), frame.parts, strict=False)
-        ),
-        references=header.index_references,
-        global_flow=header.global_flow,
-        warp_filter_size=header.warp_filter_size,
-        warp_macs=0 if motion is None else count_warp_macs(header, motion.header),
-    )
-
-
-def _describe_trailer(stream: Stream, data: bytes, limits: Limits) -> TrailerInfo | None:
-    values: dict[str, Any] = {}
-
-    def listen(_: str, entries: tuple[Entry, ...]) -> None:
-        values.update((entry.field.removeprefix("trailer."), entry.value) for entry in entries)
-
-    problem = None
-    try:
-        if read_trailer(data, stream, limits, listener=listen) is None:
-            return None
-    except NumchicError as error:
-        problem = str(error)
-    kinds = [value for field, value in values.items() if field.endswith(".type")]
-    sizes = [value for field, value in values.items() if field.endswith("].n_bytes")]
-    samples = values.get("samples")
-    return TrailerInfo(
-        n_bytes=len(data) - stream.n_bytes,
-        problem=problem,
-        version=values.get("version"),
-        stream_crc=values.get("stream_crc"),
-        latents_crc=values.get("latents_crc"),
-        samples=samples if samples and samples.strip("0") else None,
-        blocks=tuple(
-            (_BLOCK_NAMES.get(kind, f"type {kind}"), size)
-            for kind, size in zip(kinds, sizes, strict=True)
-        ),
-    )
-
-
-def _describe_part(role: str, part: CoolChic) -> PartInfo:
-    header = part.header
-    parameters = read_parameters(header, part.nn_payload, part.nn_offset)
-    counts: dict[str, int] = {}
-    bits: dict[str, int] = {}
-    for module, kind, flat in flat_parameters(header, parameters):
-        order = getattr(header.nn_expgol_cnt, f"{module}_{kind}")
-        counts[module] = counts.get(module, 0) + flat.size
-        bits[module] = bits.get(module, 0) + len(expgolomb.encode(flat.tolist(), order))
-    return PartInfo(
-        role=role,
-        header=header,
-        grids=tuple((grid.height, grid.width) for grid in grid_list(header)),
-        n_parameters=counts,
-        nn_bits=bits,
-        header_bytes=header.n_bytes_header,
-        nn_bytes=len(part.nn_payload),
-        latent_bytes=len(part.latent_payload),
-        macs=count_macs(header)._asdict(),
     )

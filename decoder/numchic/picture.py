@@ -19,6 +19,16 @@ _PIECE_ROWS = 64
 Samples = NDArray[np.uint8 | np.uint16]
 
 
+def empty_planes(
+    img_size: tuple[int, int], data_type: FrameDataType, bitdepth: int
+) -> tuple[Samples, Samples, Samples]:
+    """Three arrays for the samples of a frame; in ``yuv420`` the last two are half as large."""
+    height, width = img_size
+    chroma = (height // 2, width // 2) if data_type == "yuv420" else img_size
+    dtype = np.uint8 if bitdepth == 8 else np.uint16
+    return np.empty(img_size, dtype), np.empty(chroma, dtype), np.empty(chroma, dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One decoded frame.

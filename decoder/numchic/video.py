@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from numchic.picture import Picture
-from numchic.progress import Progress
+from numchic.schedule import Job, Meter, Progress, Schedule
 from numchic_bitstream.structure import CodedFrame
-
-_PATIENCE = 0.1  # seconds between two reports while other threads work
-
 
 References = Callable[[], Sequence[Picture]]
 """Gives the pictures that a frame is predicted from, and waits for them if need be."""
@@ -33,7 +30,7 @@ class DecodedFrame(NamedTuple):
 
 
 class FrameDecoder(Protocol):
-    """Decodes one frame of a parsed stream; see :func:`numchic.generation5.decode_frame`."""
+    """Decodes one frame of a parsed stream; see :class:`numchic.generation.Generation`."""
 
     def __call__(
         self,
@@ -155,11 +152,19 @@ def decode_video(
         Place in coding order and frame, in display order. Frames that are only references are not
         yielded.
     """
-    loop = _Loop(places, wanted, decode_frame, threads, progress)
-    try:
-        yield from loop.run()
-    finally:
-        loop.close()
+    order = decoding_order(places, wanted)
+    if len(order) == 1:  # left to the threads of its own decoder
+        yield order[0], decode_frame(order[0], tuple, threads=threads, progress=progress)
+        return
+    meter = Meter(progress, {"frames": len(order)})
+    with Schedule(threads, meter) as schedule:
+        loop = _Loop(places, wanted, decode_frame, meter, schedule)
+        begun, ahead = 0, schedule.threads if schedule.threads > 1 else 0
+        for display_index, due in zip(wanted, _due(places, wanted), strict=True):
+            for place in order[begun : due + ahead]:
+                loop.begin(place)
+            begun = max(begun, due + ahead)
+            yield order[due - 1], schedule.help(loop.use(display_index))
 
 
 class _Loop:
@@ -170,83 +175,38 @@ class _Loop:
         places: Sequence[CodedFrame],
         wanted: Sequence[int],
         decode_frame: FrameDecoder,
-        threads: int,
-        progress: Progress | None,
+        meter: Meter,
+        schedule: Schedule,
     ) -> None:
         self.places = places
-        self.wanted = wanted
         self.decode_frame = decode_frame
-        self.order = decoding_order(places, wanted)
-        # A single frame is left to the threads of its own decoder.
-        single = len(self.order) == 1
-        self.threads_per_frame = threads if single else 1
-        self.pool = None if single or threads == 1 else ThreadPoolExecutor(threads, "numchic")
-        self.ahead = 0 if self.pool is None else threads
-        self.progress = progress
+        self.meter = meter
+        self.schedule = schedule
         # Frames begun, by display index, as long as somebody will ask for them.
-        self.frames: dict[int, Future[DecodedFrame]] = {}
+        self.frames: dict[int, Job[DecodedFrame]] = {}
         self.uses = _count_uses(places, wanted)
-        self.finished: list[int] = []  # places
-        self.over = False
 
-    def close(self) -> None:
-        self.over = True
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
-
-    def run(self) -> Iterator[tuple[int, DecodedFrame]]:
-        begun = 0
-        for display_index, due in zip(self.wanted, _due(self.places, self.wanted), strict=True):
-            for place in self.order[begun : due + self.ahead]:
-                self._begin(place)
-            begun = max(begun, due + self.ahead)
-            place = self.order[due - 1]
-            yield place, self._wait(self._use(display_index))
-
-    def _use(self, display_index: int) -> Future[DecodedFrame]:
+    def use(self, display_index: int) -> Job[DecodedFrame]:
         """Frame for one of its uses; after the last one it is forgotten."""
         self.uses[display_index] -= 1
         if self.uses[display_index]:
             return self.frames[display_index]
         return self.frames.pop(display_index)
 
-    def _begin(self, place: int) -> None:
+    def begin(self, place: int) -> None:
+        """Add the job that decodes a frame."""
         frame = self.places[place]
-        waiting = [self._use(i) for i in frame.references]
-        if self.pool is not None:
-            future = self.pool.submit(self._decode, place, waiting)
-        else:
-            future = Future()
-            future.set_result(self._decode(place, waiting))
-        self.frames[frame.display_index] = future
+        references = [self.use(i) for i in frame.references]
+        work = partial(self._decode, place, references)
+        self.frames[frame.display_index] = self.schedule.add(work)
 
-    def _decode(self, place: int, waiting: Sequence[Future[DecodedFrame]]) -> DecodedFrame:
-        def references() -> list[Picture]:
-            return [future.result().picture for future in waiting]
+    def _decode(self, place: int, references: Sequence[Job[DecodedFrame]]) -> DecodedFrame:
+        def wait() -> list[Picture]:
+            return [self.schedule.wait(job).picture for job in references]
 
-        frame = self.decode_frame(
-            place, references, threads=self.threads_per_frame, progress=self._report
-        )
-        self.finished.append(place)
+        def pause(*_: object) -> None:
+            self.schedule.pause()
+
+        frame = self.decode_frame(place, wait, threads=1, progress=pause)
+        self.meter.advance("frames", 1)
         return frame
-
-    def _report(self, *stage: Any) -> None:
-        """Called by the decoder of a frame, in whatever thread that works."""
-        if self.over:
-            raise CancelledError
-        if self.pool is not None or self.progress is None:
-            return
-        if len(self.order) == 1:
-            self.progress(*stage)
-        else:
-            self._report_frames()
-
-    def _report_frames(self) -> None:
-        if self.progress is not None and len(self.order) > 1:
-            self.progress("frames", len(self.finished), len(self.order))
-
-    def _wait(self, future: Future[DecodedFrame]) -> DecodedFrame:
-        while not wait([future], _PATIENCE).done:
-            self._report_frames()
-        self._report_frames()
-        return future.result()

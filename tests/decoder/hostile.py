@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numchic
 
-LIMITS = numchic.Limits(pixels=200_000, macs=100_000_000, memory_bytes=64_000_000)
+LIMITS = numchic.Limits(pixels=200_000, work=100_000_000, memory_bytes=64_000_000)
 SECONDS_PER_INPUT = 20
 ADDRESS_SPACE = 4_000_000_000  # mostly the libraries'
 

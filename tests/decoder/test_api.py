@@ -15,6 +15,7 @@ import pytest
 
 import builders
 import numchic
+from numchic.schedule import BAND_ROWS
 from numchic.v5.upsampling import Upsampler
 from numchic_bitstream import (
     Frame,
@@ -24,7 +25,6 @@ from numchic_bitstream import (
     VideoHeader,
     write_stream,
 )
-from numchic_bitstream.v5.complexity import BAND_ROWS
 
 STREAM = builders.stream()
 
@@ -69,7 +69,7 @@ def test_a_text_file_object_is_refused() -> None:
         ({"stream_bytes": len(STREAM) - 1}, "stream_bytes"),
         ({"pixels": 29}, "pixels"),
         ({"frames": 0}, "frames"),
-        ({"macs": 1000}, "macs"),
+        ({"work": 1000}, "work"),
         ({"memory_bytes": 1000}, "memory_bytes"),
     ],
 )

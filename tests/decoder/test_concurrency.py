@@ -18,8 +18,8 @@ import pytest
 import builders
 import numchic
 from children import EXAMPLE, compiled_only, linux_only, run_python
+from numchic.schedule import BAND_ROWS
 from numchic_bitstream import SynthesisLayer
-from numchic_bitstream.v5.complexity import BAND_ROWS
 
 HEIGHT = 2 * BAND_ROWS + 9
 STREAMS = [

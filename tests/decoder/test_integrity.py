@@ -24,8 +24,8 @@ from flips import damaged
 from numchic.command.cli import main
 from numchic.files.images import encode_image
 from numchic.files.pillow_image import FORMAT
+from numchic.schedule import BAND_ROWS
 from numchic_bitstream import FrameHeader, Metadata, append_trailer, dump, read_stream
-from numchic_bitstream.v5.complexity import BAND_ROWS
 from numchic_bitstream.v5.trailer import TAIL
 
 PLAIN = builders.stream()

@@ -11,9 +11,9 @@ import pytest
 import builders
 import numchic
 from numchic.references import shifted_reference
+from numchic.schedule import BAND_ROWS, Meter
 from numchic.v5.prediction import combine, predict
 from numchic_bitstream import CorruptError, FrameHeader
-from numchic_bitstream.v5.complexity import BAND_ROWS
 from reference import video as naive
 
 
@@ -58,7 +58,7 @@ def test_vectors_must_be_finite(value: float) -> None:
     motion[1, 2, 3] = value
     residue = np.zeros((4, 6, 8), np.float32)
     with pytest.raises(CorruptError, match="motion overflows") as caught:
-        predict(header, residue, motion, [picture("rgb", 8)], lambda *_: None, offset=99)
+        predict(header, residue, motion, [picture("rgb", 8)], lambda *_: None, Meter(), offset=99)
     assert (caught.value.field, caught.value.offset) == ("nn_payload.synthesis", 99)
 
 

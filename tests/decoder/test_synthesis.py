@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import builders
 import strategies
+from numchic.schedule import Meter
 from numchic.v5 import coolchic, latents
 from numchic.v5.synthesis import Synthesiser, synthesise
 from numchic_bitstream import CoolChic, CoolChicHeader, SynthesisLayer, UsageError, read_parameters
@@ -189,7 +190,7 @@ def signal_in_bands(part: CoolChic, threads: int) -> F32:
         assert first % 2 == 0
         signal[:, first : first + rows.shape[1]] = rows
 
-    coolchic.decode_signal(part, sink, threads=threads)
+    coolchic.decode_signal(part, sink, Meter(), threads=threads)
     return signal
 
 

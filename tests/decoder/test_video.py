@@ -21,7 +21,7 @@ import builders
 import numchic
 from children import compiled_only
 from numchic.memory import estimate_memory
-from numchic.progress import Progress
+from numchic.schedule import Progress
 from numchic.video import DecodedFrame, References, decode_video, decoding_order, max_pictures
 from numchic_bitstream import VideoHeader, append_trailer, read_stream
 from numchic_bitstream.structure import CodedFrame
@@ -217,15 +217,15 @@ def test_arguments_and_headers_are_checked_at_once() -> None:
         numchic.decode_frames(VIDEO[:-1])
     with pytest.raises(numchic.UsageError):
         numchic.decode_frames(VIDEO, threads=0)
-    for field in ("frames", "macs", "memory_bytes"):
+    for field in ("frames", "work", "total_work", "memory_bytes"):
         with pytest.raises(numchic.LimitError) as caught:
             numchic.decode_frames(VIDEO, limits=numchic.Limits(**{field: 11}))
         assert caught.value.field == field
 
 
 def test_work_counts_frames_and_warping() -> None:
-    still = numchic.Limits(macs=read_work(builders.video(structure=VideoHeader())))
-    with pytest.raises(numchic.LimitError, match="macs"):
+    still = numchic.Limits(total_work=read_work(builders.video(structure=VideoHeader())))
+    with pytest.raises(numchic.LimitError, match="total_work"):
         numchic.read_info(VIDEO, limits=still)
     small, large = (read_work(builders.video(warp_filter_size=k)) for k in (2, 14))
     assert large > small
@@ -237,7 +237,7 @@ def read_work(data: bytes) -> int:
     while low < high:
         middle = (low + high) // 2
         try:
-            read_stream(data, numchic.Limits(macs=middle))
+            numchic.open(data, limits=numchic.Limits(total_work=middle))
         except numchic.LimitError:
             low = middle + 1
         else:

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 import numchic
+from numchic.v5.work import estimate_work
 from numchic_bitstream import count_macs, read_stream
-from numchic_bitstream.v5.complexity import estimate_work
 from numchic_bitstream.v5.headers import CoolChicHeader
 
 # The helpers of the tests lie one folder up; pytest knows that by itself.

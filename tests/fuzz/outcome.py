@@ -6,9 +6,9 @@ from __future__ import annotations
 from numchic_bitstream import LimitError, Limits, NumchicError, StreamError, UnsupportedError
 
 HEADER_LIMITS = Limits(
-    stream_bytes=1 << 16, pixels=1 << 22, frames=8, macs=1 << 34, metadata_bytes=512
+    stream_bytes=1 << 16, pixels=1 << 22, frames=8, work=1 << 34, metadata_bytes=512
 )
-LIMITS = Limits(stream_bytes=1 << 14, pixels=1 << 10, frames=16, macs=1 << 27, memory_bytes=1 << 26)
+LIMITS = Limits(stream_bytes=1 << 14, pixels=1 << 10, frames=16, work=1 << 27, memory_bytes=1 << 26)
 
 
 class FindingError(AssertionError):

@@ -43,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fuzz.mutator import Mutator
 from fuzz.seeds import corpus, seeds
 from fuzz.targets import TARGETS
-from numchic import api
+from numchic import opened
 
 SECONDS_PER_INPUT = 10
 ADDRESS_SPACE = 4_000_000_000  # mostly the libraries'
@@ -259,7 +259,7 @@ def main() -> int:
         with contextlib.suppress(Exception):
             TARGETS[arguments.target].run(data)
     # The Pillow plugin has no argument for it; starting threads would be most of the work.
-    api._MAX_DEFAULT_THREADS = 1
+    opened._MAX_DEFAULT_THREADS = 1
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     faulthandler.enable()

@@ -1,41 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Cost of 4.x decoders from their headers: multiply-accumulates and work.
-
-*Work* is in the units of :mod:`numchic_bitstream.v5.complexity`, some 0.1 ns, and for limits.
-"""
+"""Multiply-accumulates of 4.x decoders, from their headers (coolchic-4.2). Exact."""
 
 from __future__ import annotations
 
 from numchic_bitstream.v4.grids import (
     coded_planes,
-    output_size,
     parameter_counts,
     resolution_size,
 )
 from numchic_bitstream.v4.headers import CoolChicHeader, FrameHeader
 
-_PER_DECODER = 10_000_000
-_PER_PLANE = 1_000_000
-_PER_LAYER = 500_000
-_PER_PARAMETER = 500
-_PER_LATENT_BYTE = 500
-_PER_SAMPLE = 400
-_PER_UPSAMPLED = 6
-_PER_ROW = 1_500
-_PER_SYNTHESISED_ROW = 400
-_ROW_OVERHEAD = 32
-_PER_RANDOM = 250
-_PER_PIXEL = 50
-_PER_BLOCK = 500
-
 
 def count_macs(header: CoolChicHeader, img_size: tuple[int, int]) -> dict[str, int]:
     """Multiply-accumulates of one decoder per module: "arm", "upsampling", "synthesis"."""
-    samples = sum(_area(img_size, i) for i in coded_planes(header))
+    samples = sum(plane_area(img_size, i) for i in coded_planes(header))
     return {
         "arm": arm_macs(header) * samples,
-        "upsampling": _upsampling_macs(header, img_size),
-        "synthesis": parameter_counts(header)["syn.w"] * _area(img_size, header.lead),
+        "upsampling": upsampling_macs(header, img_size),
+        "synthesis": parameter_counts(header)["syn.w"] * plane_area(img_size, header.lead),
     }
 
 
@@ -56,53 +38,19 @@ def arm_macs(header: CoolChicHeader) -> int:
     return n_hidden * width * width + 2 * width
 
 
-def _area(img_size: tuple[int, int], i: int) -> int:
+def plane_area(img_size: tuple[int, int], i: int) -> int:
+    """Samples of a plane of resolution i."""
     height, width = resolution_size(img_size, i)
     return height * width
 
 
-def _upsampling_macs(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
+def upsampling_macs(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
+    """Multiply-accumulates of all planes."""
     total = 0
     ups, n_res = header.topology.ups, len(header.len_lat)
     for i in coded_planes(header):
         if i < n_res - 1:
-            total += 2 * ups.pre_size * _area(img_size, i)
+            total += 2 * ups.pre_size * plane_area(img_size, i)
         for j in range(header.lead, i):
-            total += 3 * ups.ups_size * _area(img_size, j + 1)
+            total += 3 * ups.ups_size * plane_area(img_size, j + 1)
     return total
-
-
-def estimate_work(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
-    """Estimate what decoding one Cool-chic decoder takes, without warping.
-
-    Parameters
-    ----------
-    header : CoolChicHeader
-    img_size : (H, W)
-    """
-    height, width = output_size(header, img_size)
-    layers = header.topology.syn
-    work = _PER_DECODER + _PER_PARAMETER * sum(parameter_counts(header).values())
-    work += _PER_LAYER * len(layers)
-    for i in coded_planes(header):
-        work += _PER_PLANE + _PER_LATENT_BYTE * header.len_lat[i]
-        work += (_PER_SAMPLE + arm_macs(header)) * _area(img_size, i)
-        work += _PER_ROW * resolution_size(img_size, i)[0]
-    work += 3 * _upsampling_macs(header, img_size)
-    work += header.n_latents * height * (_PER_UPSAMPLED * width + _PER_ROW)
-    work += header.n_noise * height * (_PER_RANDOM * width + _PER_ROW)
-    work += parameter_counts(header)["syn.w"] * height * (width + _ROW_OVERHEAD)
-    work += sum(layer.n_outputs for layer in layers) * height * _PER_SYNTHESISED_ROW
-    return work
-
-
-def estimate_warping(header: FrameHeader, img_size: tuple[int, int]) -> int:
-    """Estimate what warping and rounding a frame take."""
-    height, width = img_size
-    work = _PER_PIXEL * height * width
-    if header.frame_type != "I":
-        block = 1 << header.parts[1].lead
-        n_blocks = -(-height // block) * -(-width // block)
-        work += 3 * count_warping(header, img_size)
-        work += len(header.global_flow) * _PER_BLOCK * n_blocks
-    return work

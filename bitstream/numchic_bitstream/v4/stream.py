@@ -16,7 +16,6 @@ from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import CorruptError, NumchicError, TruncatedError, UnsupportedError
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.structure import CodedFrame, FrameDataType
-from numchic_bitstream.v4.complexity import estimate_warping, estimate_work
 from numchic_bitstream.v4.grids import resolution_size
 from numchic_bitstream.v4.headers import (
     CoolChicHeader,
@@ -109,7 +108,8 @@ def read_stream(
     data : bytes
         The whole file.
     limits : Limits, optional
-        Budget; the default one when omitted. Memory is checked by the decoder, which knows it.
+        Budget; the default one when omitted. Work and memory are checked by the decoder, which
+        knows them.
     listener : callable, optional
         Called with a title and the listing of every header as soon as it is read.
 
@@ -144,7 +144,6 @@ class _StreamReader:
         self.places: list[CodedFrame] = []
         self.displayed: list[int] = []  # display indices so far, sorted
         self.n_noise = 0
-        self.work = 0
 
     def read(self) -> Stream:
         steps = walk(self.data, self.generation, self.limits)
@@ -178,11 +177,8 @@ class _StreamReader:
     def _add(self, gop: GopHeader, step: FrameStep) -> None:
         header, size = step.header, (gop.height, gop.width)
         self._add_place(gop, header, step.listing)
-        for k, part in enumerate(header.parts):
+        for k in range(len(header.parts)):
             _Checks(header, k, step.listing, self.generation, size).run()
-            self.work += estimate_work(part, size)
-        self.work += estimate_warping(header, size)
-        self.limits.check("macs", self.work)
         position, parts = step.payload, []
         for part in header.parts:
             parts.append(self._cut(part, position, size))

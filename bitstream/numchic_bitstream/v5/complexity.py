@@ -1,12 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Cost of one Cool-chic decoder from its header: multiply-accumulates and work.
-
-Multiply-accumulates are those of coolchic-5, section 16. They leave out much of what decoding
-takes: finding symbols, rows so short that there is more overhead than arithmetic, resizing, common
-randomness, reading network parameters. *Work* counts all of it, in units of one multiply-accumulate
-of a large picture, some 0.1 ns. It is meant for limits: for pictures of any shape and any legal
-architecture the time per unit is the same within a small factor, from below as well as from above.
-"""
+"""Multiply-accumulates of one decoder, from its header (coolchic-5, section 16). Exact."""
 
 from __future__ import annotations
 
@@ -22,32 +15,6 @@ from numchic_bitstream.v5.grids import (
     synthesis_inputs,
 )
 from numchic_bitstream.v5.headers import CoolChicHeader, FrameHeader
-from numchic_bitstream.v5.parameters import n_parameters
-
-BAND_ROWS = 64
-"""Rows that the decoder's stages after the latents work on at a time."""
-
-# Work, fitted to measured times of some 300 streams with all extremes of the header.
-_PER_DECODER = 10_000_000
-_PER_GRID = 1_000_000
-_PER_ARM_WEIGHT = 500  # and grid, for the bound of its accumulators
-_PER_PARAMETER = 5_000
-_PER_LATENT_BYTE = 2_000  # unlikely symbols take longer to find
-_PER_SAMPLE = 400
-_PER_NEIGHBOUR = 10
-_PER_FEATURE = 20
-_PER_TIME_STEP = 2_500
-_PER_UPSAMPLED = 6
-_PER_UPSAMPLED_ROW = 2_000
-_ROW_OVERHEAD = 32  # samples by which every row of the synthesis seems to be longer
-_PER_SYNTHESISED_ROW = 400
-_PER_PIXEL = 50
-_PER_RESIZED = 40
-_PER_RESIZED_ROW = 5_000
-_PER_RANDOM = 100
-_PER_RANDOM_ROW = 10_000
-_PER_WARPED = 2_000
-_PER_WARP_TAP = 20
 
 
 class Macs(NamedTuple):
@@ -68,10 +35,10 @@ def count_macs(header: CoolChicHeader) -> Macs:
     """Count the multiply-accumulates that decoding takes (section 16)."""
     height, width = dense_size(header)
     return Macs(
-        _arm_macs(header) * sum(grid.height * grid.width for grid in grid_list(header)),
-        _ifce(header),
-        _upsampling(header),
-        sum(macs for _, macs, _ in _synthesis_stages(header)) * height * width,
+        arm_macs(header) * sum(grid.height * grid.width for grid in grid_list(header)),
+        ifce_macs(header),
+        upsampling_macs(header),
+        sum(macs for _, macs, _ in synthesis_stages(header)) * height * width,
     )
 
 
@@ -83,7 +50,7 @@ def count_warp_macs(frame: FrameHeader, motion: CoolChicHeader) -> int:
     return per_sample * height * width // block
 
 
-def _arm_macs(header: CoolChicHeader) -> int:
+def arm_macs(header: CoolChicHeader) -> int:
     """Multiply-accumulates per sample."""
     width = arm_width(header)
     return width * width * header.n_hidden_layers_arm + (
@@ -91,14 +58,16 @@ def _arm_macs(header: CoolChicHeader) -> int:
     )
 
 
-def _ifce(header: CoolChicHeader) -> int:
+def ifce_macs(header: CoolChicHeader) -> int:
+    """Multiply-accumulates of the features of all grids."""
     coarser = grid_list(header)[1:]
     return header.output_feature_ifce * sum(
         grid.height * grid.width * c for grid, c in zip(coarser, ifce_inputs(header), strict=False)
     )
 
 
-def _upsampling(header: CoolChicHeader) -> int:
+def upsampling_macs(header: CoolChicHeader) -> int:
+    """Multiply-accumulates of all levels."""
     total = 0
     lowest, highest = header.latent_resolution
     for n_channels, level in enumerate(range(highest, lowest, -1), start=1):
@@ -109,7 +78,7 @@ def _upsampling(header: CoolChicHeader) -> int:
     return total
 
 
-class _Stage(NamedTuple):
+class SynthesisStage(NamedTuple):
     """One layer of the synthesis."""
 
     n_outputs: int
@@ -117,95 +86,14 @@ class _Stage(NamedTuple):
     reach: int
 
 
-def _synthesis_stages(header: CoolChicHeader) -> list[_Stage]:
+def synthesis_stages(header: CoolChicHeader) -> list[SynthesisStage]:
     """Trunk, stabiliser and output transform; multiply-accumulates are per pixel."""
     stages = []
     n_inputs = synthesis_inputs(header)
     for layer in header.syn_layer:
         macs = layer.out_ft * n_inputs * layer.k_size**2
-        stages.append(_Stage(layer.out_ft, macs, layer.k_size // 2))
+        stages.append(SynthesisStage(layer.out_ft, macs, layer.k_size // 2))
         n_inputs = layer.out_ft
     if header.linear_stabiliser_synth:
-        stages.append(_Stage(n_inputs, n_inputs * n_latents(header), 0))
-    return [*stages, _Stage(n_inputs, n_inputs**2, 0)]
-
-
-def estimate_work(header: CoolChicHeader) -> int:
-    """Estimate what decoding takes, in multiply-accumulates of a large picture.
-
-    Parameters
-    ----------
-    header : CoolChicHeader
-        With the sizes of the payloads.
-    """
-    return (
-        _PER_DECODER
-        + _PER_PARAMETER * sum(n_parameters(header).values())
-        + _latent_work(header)
-        + _upsampling_work(header)
-        + _synthesis_work(header)
-        + _output_work(header)
-    )
-
-
-def estimate_warp_work(frame: FrameHeader, img_size: tuple[int, int]) -> int:
-    """Estimate what predicting a frame takes, in the same unit; 0 for an intra frame."""
-    k = frame.warp_filter_size or 0
-    per_sample = _PER_WARPED + _PER_WARP_TAP * k * k
-    return len(frame.index_references) * per_sample * img_size[0] * img_size[1]
-
-
-def _latent_work(header: CoolChicHeader) -> int:
-    """ARM, IFCE and range decoder; small batches of samples cost more per sample."""
-    grids = grid_list(header)
-    n_features = header.output_feature_ifce
-    arm_macs = _arm_macs(header)
-    per_sample = _PER_SAMPLE + _PER_NEIGHBOUR * header.spatial_context_arm
-    per_sample += arm_macs + _PER_FEATURE * n_features
-    work = _PER_LATENT_BYTE * header.n_bytes_latent + _ifce(header)
-    for grid in grids:
-        n_samples = grid.height * grid.width
-        n_times = grid.width + 10 * (grid.height - 1)
-        work += _PER_GRID + _PER_ARM_WEIGHT * arm_macs
-        work += per_sample * n_samples + _PER_TIME_STEP * n_times
-        work += 2 * arm_macs * min(n_samples, n_times)
-    for grid, n_inputs in zip(grids[1:], ifce_inputs(header), strict=False):
-        if n_inputs:
-            work += _PER_FEATURE * n_features * grid.height * grid.width
-    return work
-
-
-def _upsampling_work(header: CoolChicHeader) -> int:
-    """Multiply-accumulates weigh threefold: rows are read and written for every tap."""
-    work = 3 * _upsampling(header)
-    lowest, highest = header.latent_resolution
-    for n_channels, level in enumerate(range(highest, lowest, -1), start=1):
-        height, width = level_size(header.img_size, level - 1)
-        work += n_channels * height * (_PER_UPSAMPLED * width + _PER_UPSAMPLED_ROW)
-    return work
-
-
-def _synthesis_work(header: CoolChicHeader) -> int:
-    """All layers, with the rows that neighbouring bands both compute."""
-    height, width = dense_size(header)
-    n_joints = (height - 1) // BAND_ROWS
-    work, ahead = 0, 0
-    for stage in reversed(_synthesis_stages(header)):
-        rows = height + min(2 * ahead * n_joints, height * n_joints)
-        work += rows * stage.macs * (width + _ROW_OVERHEAD)
-        work += rows * stage.n_outputs * _PER_SYNTHESISED_ROW
-        ahead += stage.reach
-    return work
-
-
-def _output_work(header: CoolChicHeader) -> int:
-    """Common randomness, resize and rounding."""
-    height, width = header.img_size
-    n_outputs = header.syn_layer[-1].out_ft
-    work = _PER_PIXEL * height * width
-    if dense_size(header) != header.img_size:
-        work += n_outputs * height * (_PER_RESIZED * width + _PER_RESIZED_ROW)
-    if header.flag_common_randomness:
-        n_channels = n_latents(header) + 2
-        work += n_channels * height * (_PER_RANDOM * width + _PER_RANDOM_ROW)
-    return work
+        stages.append(SynthesisStage(n_inputs, n_inputs * n_latents(header), 0))
+    return [*stages, SynthesisStage(n_inputs, n_inputs**2, 0)]

@@ -13,7 +13,6 @@ from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.structure import CodedFrame, FrameDataType
 from numchic_bitstream.tables import Parsed
-from numchic_bitstream.v5.complexity import estimate_warp_work, estimate_work
 from numchic_bitstream.v5.grids import dense_size, grid_list, synthesis_inputs
 from numchic_bitstream.v5.headers import (
     CoolChicHeader,
@@ -122,7 +121,8 @@ def read_stream(
         The whole file. Bytes after the last frame are ignored: a trailer is read by
         :func:`numchic_bitstream.v5.trailer.read_trailer`.
     limits : Limits, optional
-        Budget; the default one when omitted. Memory is checked by the decoder, which knows it.
+        Budget; the default one when omitted. Work and memory are checked by the decoder, which
+        knows them.
     listener : callable, optional
         Called with a title and the listing of every header as soon as it is read.
 
@@ -151,7 +151,6 @@ class _StreamReader:
         self.limits = limits
         self.listener = listener
         self.position = 0
-        self.work = 0
 
     def read(self) -> Stream:
         self.limits.check("stream_bytes", len(self.data))
@@ -193,8 +192,6 @@ class _StreamReader:
         if header.frame_type == "I":
             return Frame(header, residue)
         motion = self._read_coolchic(header, "motion", residue)
-        self.work += estimate_warp_work(header, residue.header.img_size)
-        self.limits.check("macs", self.work)
         return Frame(header, residue, motion)
 
     def _read_coolchic(self, frame: FrameHeader, role: str, same_size: CoolChic | None) -> CoolChic:
@@ -216,8 +213,6 @@ class _StreamReader:
         nn_payload = self._read_payload(parsed, "nn_n_bytes")
         latent_offset = self.position
         latent_payload = self._read_payload(parsed, "n_bytes_latent")
-        self.work += estimate_work(header)
-        self.limits.check("macs", self.work)
         return CoolChic(header, nn_payload, latent_payload, nn_offset, latent_offset)
 
     def _read_payload(self, parsed: Parsed[CoolChicHeader], size_field: str) -> bytes:
@@ -331,6 +326,6 @@ def write_stream(stream: Stream) -> bytes:
     if stream.trailer_announced:
         parts[1] = announce_trailer(parts[1])
     data = b"".join(parts)
-    unlimited = Limits(stream_bytes=len(data), pixels=1 << 28, macs=1 << 62)
+    unlimited = Limits(stream_bytes=len(data), pixels=1 << 28)
     read_stream(data, unlimited)
     return data

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numchic.picture import Picture
+from numchic.schedule import Meter
 from numchic.v5.frame import to_samples
 from numchic.v5.latents import decode_latents
 from numchic.v5.noise import common_randomness
@@ -97,7 +98,7 @@ def _predict(header: FrameHeader, signals: Sequence[Array], references: Sequence
     def put(first: int, band: Array) -> None:
         out[:, first : first + band.shape[1]] = band
 
-    predict(header, residue, motion, references, put)
+    predict(header, residue, motion, references, put, Meter())
     return out
 
 

@@ -22,12 +22,14 @@ from typing import Any, BinaryIO
 import click
 
 from numchic._version import __version__
-from numchic.api import Source, decode, decode_frames, read_info, read_source
+from numchic.api import open as open_stream
+from numchic.api import read_info
 from numchic.command.describe import describe
 from numchic.command.options import LIMIT_OPTIONS, FrameRange, Rate, limit_options
 from numchic.files.images import FORMATS, encode_image, format_of, y4m_frame, y4m_header
 from numchic.files.output import open_sink, write
-from numchic.progress import Progress
+from numchic.opened import Source, read_source
+from numchic.schedule import Progress
 from numchic_bitstream.dump import dump
 from numchic_bitstream.errors import (
     LimitError,
@@ -36,7 +38,6 @@ from numchic_bitstream.errors import (
     UnsupportedError,
     UsageError,
 )
-from numchic_bitstream.generations import read_any
 from numchic_bitstream.limits import Limits
 
 _ENTRY_POINTS = "numchic.commands"
@@ -159,31 +160,26 @@ def decode_command(
     with exit_status():
         if kind is None and output_name != "-":
             kind = format_of(output_name)
-        data = read_source(_open_input(input_name), limits)
-        stream = read_any(data, limits)
-        n_frames = len(stream.places)
-        if frames is None and n_frames == 1:
+        stream = open_stream(
+            _open_input(input_name), limits=limits, check_integrity=not ignore_integrity
+        )
+        if frames is None and stream.n_frames == 1:
             frames = 0
         if kind is None:
             video = "yuv" if isinstance(frames, int) else "y4m"
             kind = "ppm" if stream.data_type == "rgb" else video
         output = _standard_output() if output_name == "-" else None
-        options: dict[str, Any] = {
-            "limits": limits,
-            "threads": threads,
-            "check_integrity": not ignore_integrity,
-        }
-        with _progress_bar() as progress:
+        with stream, _progress_bar() as progress:
             if isinstance(frames, int):
-                picture = decode(data, frame=frames, progress=progress, **options)
+                picture = stream.decode(frames, threads=threads, progress=progress)
                 if kind == "y4m":
                     contents = y4m_header(picture, fps) + y4m_frame(picture)
                 else:
                     contents = encode_image(picture, kind)
                 write(output_name, contents, output)
                 return
-            pictures = decode_frames(data, frames=frames, progress=progress, **options)
-            shown = range(n_frames)[frames or slice(None)]
+            pictures = stream.frames(frames, threads=threads, progress=progress)
+            shown = range(stream.n_frames)[frames or slice(None)]
             # Closed at once on an error, so that no thread decodes what nobody will see.
             with closing(pictures), open_sink(output_name, kind, fps, output) as put:
                 for display_index, picture in zip(shown, pictures, strict=True):

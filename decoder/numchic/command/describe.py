@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from numchic.generation import generation
 from numchic.info import PartInfo, StreamInfo, TrailerInfo
 
 
@@ -49,42 +50,9 @@ def _describe_part(part: PartInfo, info: StreamInfo) -> Iterator[str]:
     yield f"  bytes      header {part.header_bytes}, networks {part.nn_bytes}, " + (
         f"latents {part.latent_bytes}"
     )
-    if info.generation == "5.0":
-        yield from _describe_header(part)
-    else:
-        from numchic.v4.info import describe as describe_header
-
-        yield from describe_header(part.header)
+    yield from generation(info.generation).describe_header(part.header)
     for module, macs in part.macs.items():
         per_pixel = macs / (info.width * info.height)
         yield f"  {module:10s} {part.n_parameters[module]:6d} parameters in " + (
             f"{part.nn_bits[module]:6d} bits, {per_pixel:8.1f} MAC per pixel"
         )
-
-
-def _describe_header(part: PartInfo) -> Iterator[str]:
-    header = part.header
-    yield (
-        f"  latents    {header.latent_resolution[0]}..{header.latent_resolution[1]}"
-        + (
-            f", hyperlatents {header.hyperlatent_resolution[0]}..{header.hyperlatent_resolution[1]}"
-            if header.hyperlatent_resolution
-            else ""
-        )
-        + f", {len(part.grids)} grids"
-        + (", common randomness" if header.flag_common_randomness else "")
-    )
-    yield f"  ARM        {header.spatial_context_arm} contexts, " + (
-        f"{header.n_hidden_layers_arm} hidden layers, stabiliser "
-        f"{'yes' if header.linear_stabiliser_arm else 'no'}"
-    )
-    if header.ifce_resolution:
-        yield f"  IFCE       {header.output_feature_ifce} features, grids " + (
-            f"{header.ifce_resolution[0]}..{header.ifce_resolution[1]}"
-        )
-    yield f"  upsampling {header.ups_k_size} taps, pre-concatenation " + (
-        f"{header.ups_preconcat_k_size}, final {header.final_upsampling_type}"
-    )
-    yield f"  synthesis  {' '.join(map(str, header.syn_layer))}, stabiliser " + (
-        f"{'yes' if header.linear_stabiliser_synth else 'no'}"
-    )

@@ -20,7 +20,8 @@ else:
 
 LIMIT_OPTIONS = {
     "memory_bytes": "--max-memory",
-    "macs": "--max-macs",
+    "work": "--max-work",
+    "total_work": "--max-total-work",
     "pixels": "--max-pixels",
 }
 
@@ -29,9 +30,17 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that set :class:`Limits`, collected into one argument ``limits``."""
 
     @functools.wraps(command)
-    def with_limits(max_pixels: int, max_macs: int, max_memory: int, **arguments: object) -> None:
+    def with_limits(
+        max_pixels: int, max_work: int, max_total_work: int, max_memory: int, **arguments: object
+    ) -> None:
         command(
-            limits=Limits(pixels=max_pixels, macs=max_macs, memory_bytes=max_memory), **arguments
+            limits=Limits(
+                pixels=max_pixels,
+                work=max_work,
+                total_work=max_total_work,
+                memory_bytes=max_memory,
+            ),
+            **arguments,
         )
 
     decorated: Callable[..., None] = with_limits

@@ -7,13 +7,11 @@ from typing import Any, ClassVar
 
 from PIL import Image, ImageFile
 
-from numchic.api import decode, read_source
+from numchic.api import open as open_stream
+from numchic.opened import OpenedStream
 from numchic_bitstream.errors import StreamError, UnsupportedError
-from numchic_bitstream.generations import read_any
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.metadata import Metadata
-from numchic_bitstream.v5.stream import Stream
-from numchic_bitstream.v5.trailer import read_trailer
 
 FORMAT = "COOLCHIC"
 # The video header of every still picture of 5.0 (section 1.2); the format has no other mark.
@@ -31,20 +29,16 @@ class CoolChicImageFile(ImageFile.ImageFile):
     format = FORMAT
     format_description = "Cool-chic picture"
     limits: ClassVar[Limits] = Limits()
-    _data: bytes | None = None
+    _stream: OpenedStream | None = None
 
     def _open(self) -> None:
         assert self.fp is not None
-        data = read_source(self.fp, self.limits)
         try:
-            stream = read_any(data, self.limits)
-            trailer = None
-            if isinstance(stream, Stream):
-                trailer = read_trailer(data, stream, self.limits)
+            stream = open_stream(self.fp, limits=self.limits)
         except StreamError as error:
             raise SyntaxError(str(error)) from error
-        if len(stream.places) > 1:
-            raise UnsupportedError("a video", "n_frames", None, len(stream.places), 1)
+        if stream.n_frames > 1:
+            raise UnsupportedError("a video", "n_frames", None, stream.n_frames, 1)
         if stream.data_type != "rgb" or stream.bitdepth != 8:
             raise UnsupportedError(
                 "Pillow has no mode for this picture",
@@ -56,17 +50,17 @@ class CoolChicImageFile(ImageFile.ImageFile):
         height, width = stream.img_size
         self._size = (width, height)
         self._mode = "RGB"
-        self._data = data
+        self._stream = stream
         self.tile = []
-        if trailer is not None and trailer.metadata is not None:
-            self.info.update(_info(trailer.metadata))
+        if stream.metadata is not None:
+            self.info.update(_info(stream.metadata))
 
     def load(self) -> Any:
         """Decode the picture if that has not been done."""
-        if self._data is not None:
-            data, self._data = self._data, None
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
             try:
-                samples = decode(data, limits=self.limits).to_rgb()
+                samples = stream.decode().to_rgb()
             except StreamError as error:
                 raise OSError(str(error)) from error
             self.im = Image.fromarray(samples).im
@@ -74,7 +68,7 @@ class CoolChicImageFile(ImageFile.ImageFile):
 
     def close(self) -> None:
         """Close the file and forget what was read from it."""
-        self._data = None
+        self._stream = None
         super().close()
 
 

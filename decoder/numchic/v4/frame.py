@@ -1,29 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reconstruction of 4.x frames: signals -> integer samples (coolchic-4.2, section 13). Exact.
+"""Reconstruction of 4.x frames: signals -> integer samples (coolchic-4.2, section 13.2). Exact.
 
-Rounding is exact given its float32 input; the prediction before it is float32, every product and
-sum rounded, in the order of section 13.8.
+Rounding is exact given its float32 input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
-from numchic.picture import Picture, Samples
-from numchic.progress import Progress
-from numchic.references import shifted_reference
-from numchic.v4.coolchic import SignalDecoder
-from numchic.v4.motion import interpolation_table, warp_blocks, warp_samples
+from numchic.picture import Picture, Samples, empty_planes
+from numchic.schedule import Meter, Progress
+from numchic.v4.coolchic import decode_signal, signal_totals
+from numchic.v4.prediction import predict
 from numchic.video import DecodedFrame, References
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.arrays import F32
-from numchic_bitstream.errors import CorruptError
-from numchic_bitstream.v4.stream import Frame, Stream
-from numchic_bitstream.v5.complexity import BAND_ROWS
-
-_HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1), np.float32(0)
+from numchic_bitstream.v4.grids import output_size
+from numchic_bitstream.v4.stream import CoolChic, Stream
 
 
 def decode_frame(
@@ -34,47 +27,43 @@ def decode_frame(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> DecodedFrame:
-    """Decode one frame of a 4.x stream.
-
-    Parameters
-    ----------
-    stream : Stream
-    index : int
-        Place in coding order.
-    references : callable
-        Gives the pictures of ``stream.places[index].references``; called when everything that does
-        not need them is done.
-    threads : int
-        Number of threads that may compute at the same time, the calling one included.
-    progress : callable, optional
-        Called from the calling thread; an exception it raises stops the decoding.
+    """Decode one frame of a 4.x stream; see :class:`numchic.generation.Generation`.
 
     Raises
     ------
     CorruptError, TruncatedError
         A payload is damaged.
     """
-    frame = stream.frames[index]
+    frame, img_size = stream.frames[index], stream.img_size
     writer = FrameWriter(stream)
-    decoder = SignalDecoder(frame.parts, stream.img_size, threads, progress)
-    if frame.header.frame_type == "I":
-        decoder.decode(0, writer.put)
-    else:
-        residue = _whole_signal(decoder, 0, stream.img_size, 4)
-        size = decoder.output_size(1)
-        motion = _whole_signal(decoder, 1, size, 5 if frame.header.frame_type == "B" else 2)
-        predict(stream, frame, residue, motion, references(), writer.put, decoder.pause)
+    totals = [signal_totals(part.header, img_size) for part in frame.parts]
+    predicted = 0 if frame.header.frame_type == "I" else img_size[0]
+    meter = Meter(
+        progress,
+        {"latents": sum(n for n, _ in totals), "rendering": sum(n for _, n in totals) + predicted},
+    )
+    if not predicted:
+        decode_signal(frame.parts[0], img_size, writer.put, meter, threads=threads)
+        return DecodedFrame(writer.picture())
+    n_motion = 5 if frame.header.frame_type == "B" else 2
+    residue, motion = (
+        _whole_signal(part, img_size, n_channels, meter, threads)
+        for part, n_channels in zip(frame.parts, (4, n_motion), strict=True)
+    )
+    predict(stream, frame, residue, motion, references(), writer.put, meter)
     return DecodedFrame(writer.picture())
 
 
-def _whole_signal(decoder: SignalDecoder, part: int, size: tuple[int, int], n_channels: int) -> F32:
+def _whole_signal(
+    part: CoolChic, img_size: tuple[int, int], n_channels: int, meter: Meter, threads: int
+) -> F32:
     """Decode a part and keep the channels that reconstruction needs."""
-    signal = np.empty((n_channels, *size), np.float32)
+    signal = np.empty((n_channels, *output_size(part.header, img_size)), np.float32)
 
     def put(first: int, rows: F32) -> None:
         signal[:, first : first + rows.shape[1]] = rows[:n_channels]
 
-    decoder.decode(part, put)
+    decode_signal(part, img_size, put, meter, threads=threads)
     return signal
 
 
@@ -87,16 +76,8 @@ class FrameWriter:
     """
 
     def __init__(self, stream: Stream) -> None:
-        height, width = stream.img_size
         self._data_type, self._bitdepth = stream.data_type, stream.bitdepth
-        halved = stream.data_type == "yuv420"
-        chroma = (height // 2, width // 2) if halved else (height, width)
-        dtype = np.uint8 if stream.bitdepth == 8 else np.uint16
-        self._planes: tuple[Samples, Samples, Samples] = (
-            np.empty((height, width), dtype),
-            np.empty(chroma, dtype),
-            np.empty(chroma, dtype),
-        )
+        self._planes = empty_planes(stream.img_size, stream.data_type, stream.bitdepth)
 
     def put(self, first: int, signal: F32) -> None:
         """Round rows first, first + 1, ... of the signal (section 13.2).
@@ -135,95 +116,3 @@ def round_rows(signal: F32, maximum: int, out: Samples) -> None:
         for x in range(signal.shape[1]):
             scaled = float(source[x] * factor) + 0.5
             target[x] = int(min(scaled, float(maximum))) if scaled > 0.0 else 0
-
-
-def predict(
-    stream: Stream,
-    frame: Frame,
-    residue: F32,
-    motion: F32,
-    references: Sequence[Picture],
-    sink: Callable[[int, F32], None],
-    pause: Callable[[], None],
-) -> None:
-    """Predict a frame and hand its signal to ``sink``, a band of rows at a time (section 13.8).
-
-    Parameters
-    ----------
-    stream, frame
-    residue : float32[4, H, W]
-        Residue and alpha.
-    motion : float32[2 or 5, H / B, W / B]
-        A vector for each reference, and beta.
-    references : sequence of Picture
-    sink : callable
-    pause : callable
-        Called now and then; an exception it raises ends the work.
-
-    Raises
-    ------
-    CorruptError
-        A vector is not finite.
-    """
-    header = frame.header
-    if not np.isfinite(motion).all():
-        offset = frame.parts[1].parameters["syn.w"].offset
-        raise CorruptError("the motion overflows", "syn.w", offset, None, "finite vectors")
-    block = residue.shape[2] // motion.shape[2]
-    shifted = []
-    for picture, global_flow in zip(references, header.global_flow, strict=True):
-        shifted.append(shifted_reference(picture, global_flow))
-        pause()
-    # In 4.0 samples are not limited to the nominal range.
-    bound = np.float32(np.inf) if stream.generation == "4.0" else _ONE
-    for first in range(0, residue.shape[1], BAND_ROWS):
-        band = residue[:, first : first + BAND_ROWS]
-        warped = np.empty((len(shifted), 3, *band.shape[1:]), np.float32)
-        for k, reference in enumerate(shifted):
-            flow = motion[2 * k : 2 * k + 2]
-            if stream.generation == "4.0":
-                warp_samples(reference, flow, first, warped[k])
-            else:
-                table = interpolation_table(header.n_taps)
-                warp_blocks(reference, flow, block, table, first, warped[k])
-            pause()
-        beta = motion[-1, first // block :]
-        signal = np.empty((3, *band.shape[1:]), np.float32)
-        combine(band, beta, block, warped, bound, signal)
-        sink(first, signal)
-
-
-@kernel()
-def combine(residue: F32, beta: F32, block: int, warped: F32, bound: np.float32, out: F32) -> None:
-    """Join residue and warped references (section 13.8).
-
-    Parameters
-    ----------
-    residue : float32[4, n_rows, W]
-    beta : float32[>= n_rows / B, W / B]
-        Not looked at in P frames.
-    block : int
-        B.
-    warped : float32[1 or 2, 3, n_rows, W]
-    bound : float32
-        The signal is limited to 0 .. bound, and not at all if that is infinite.
-    out : float32[3, n_rows, W]
-        Output.
-    """
-    bidirectional = warped.shape[0] == 2
-    lowest = -bound if np.isinf(bound) else _ZERO
-    for y in range(out.shape[1]):
-        for x in range(out.shape[2]):
-            alpha = min(max(residue[3, y, x] + _HALF, _ZERO), _ONE)
-            gain = _ONE
-            other = _ONE
-            if bidirectional:
-                gain = beta[y // block, x // block] + _HALF
-                other = min(max(_ONE - gain, _ZERO), _ONE)
-                gain = min(max(gain, _ZERO), _ONE)
-            for c in range(3):
-                prediction = warped[0, c, y, x]
-                if bidirectional:
-                    prediction = prediction * gain + warped[1, c, y, x] * other
-                signal = prediction * alpha + residue[c, y, x]
-                out[c, y, x] = min(max(signal, lowest), bound)

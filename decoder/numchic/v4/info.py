@@ -62,8 +62,8 @@ def _describe_part(role: str, part: CoolChic, img_size: tuple[int, int]) -> Part
     )
 
 
-def describe(header: CoolChicHeader) -> Iterator[str]:
-    """Yield lines about the architecture for people."""
+def describe_header(header: CoolChicHeader) -> Iterator[str]:
+    """Yield lines about the architecture, for people."""
     arm, ups, layers, lat = header.topology
     latents = ", ".join(str(i) for i, there in enumerate(lat.latent) if there)
     noise = ", ".join(str(i) for i, there in enumerate(lat.noise) if there)

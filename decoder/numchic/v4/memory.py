@@ -7,6 +7,7 @@ adds what several frames at once take.
 
 from __future__ import annotations
 
+from numchic.schedule import BAND_ROWS
 from numchic_bitstream.v4.grids import (
     coded_planes,
     output_size,
@@ -15,7 +16,6 @@ from numchic_bitstream.v4.grids import (
 )
 from numchic_bitstream.v4.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.v4.stream import Stream
-from numchic_bitstream.v5.complexity import BAND_ROWS
 
 _PARAMETER = 80
 """Bytes per network parameter: numbers as they are coded, and several arrays."""
@@ -29,7 +29,7 @@ _TILES = 2 * 4 * 256
 _REACH = 7  # of the longest filter of the upsampling
 
 
-def estimate_memory(stream: Stream, threads: int = 1) -> int:
+def frame_memory(stream: Stream, threads: int = 1) -> int:
     """Bytes that the most expensive frame takes, without its references.
 
     Parameters

@@ -9,11 +9,65 @@ from __future__ import annotations
 
 import numpy as np
 
-from numchic.picture import Picture, Samples
-from numchic_bitstream.arrays import F32
+from numchic.picture import Picture, Samples, empty_planes
+from numchic.schedule import Meter, Progress
+from numchic.v5.coolchic import decode_signal, signal_totals
+from numchic.v5.prediction import predict
+from numchic.video import DecodedFrame, References
+from numchic_bitstream.arrays import F32, I8
 from numchic_bitstream.errors import CorruptError
 from numchic_bitstream.structure import FrameDataType
 from numchic_bitstream.v5.headers import FrameHeader
+from numchic_bitstream.v5.stream import CoolChic, Stream
+from numchic_bitstream.v5.trailer import latents_crc
+
+
+def decode_frame(
+    stream: Stream,
+    index: int,
+    references: References,
+    *,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> DecodedFrame:
+    """Decode one frame of a 5.0 stream; see :class:`numchic.generation.Generation`.
+
+    Raises
+    ------
+    CorruptError, TruncatedError
+        A payload is malformed.
+    """
+    frame = stream.frames[index]
+    header, height = frame.header, stream.img_size[0]
+    writer = FrameWriter(header, stream.img_size, frame.residue.nn_offset)
+    totals = [signal_totals(part.header) for part in frame.parts]
+    predicted = 0 if frame.motion is None else height
+    meter = Meter(
+        progress,
+        {"latents": sum(n for n, _ in totals), "rendering": sum(n for _, n in totals) + predicted},
+    )
+    if frame.motion is None:
+        grids = decode_signal(frame.residue, writer.put, meter, threads=threads)
+        return DecodedFrame(writer.picture(), latents_crc([grids]))
+    n_references = len(header.index_references)
+    residue, residue_grids = _whole_signal(frame.residue, 3 + n_references, meter, threads)
+    motion, motion_grids = _whole_signal(frame.motion, 2 * n_references, meter, threads)
+    offset = frame.motion.nn_offset
+    predict(header, residue, motion, references(), writer.put, meter, offset=offset)
+    return DecodedFrame(writer.picture(), latents_crc([residue_grids, motion_grids]))
+
+
+def _whole_signal(
+    coolchic: CoolChic, n_channels: int, meter: Meter, threads: int
+) -> tuple[F32, list[I8]]:
+    """Decode a part: the channels that reconstruction needs, and the latents."""
+    signal = np.empty((n_channels, *coolchic.header.img_size), np.float32)
+
+    def put(first: int, band: F32) -> None:
+        signal[:, first : first + band.shape[1]] = band[:n_channels]
+
+    grids = decode_signal(coolchic, put, meter, threads=threads)
+    return signal, grids
 
 
 class FrameWriter:
@@ -28,16 +82,9 @@ class FrameWriter:
     """
 
     def __init__(self, header: FrameHeader, img_size: tuple[int, int], offset: int = 0) -> None:
-        height, width = img_size
-        chroma = (height // 2, width // 2) if header.frame_data_type == "yuv420" else img_size
-        dtype = np.uint8 if header.bitdepth == 8 else np.uint16
         self._header = header
         self._offset = offset
-        self._planes: tuple[Samples, Samples, Samples] = (
-            np.empty(img_size, dtype),
-            np.empty(chroma, dtype),
-            np.empty(chroma, dtype),
-        )
+        self._planes = empty_planes(img_size, header.frame_data_type, header.bitdepth)
 
     def put(self, first: int, signal: F32) -> None:
         """Round rows first, first + 1, ... of the signal.

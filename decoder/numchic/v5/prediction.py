@@ -14,10 +14,10 @@ import numpy as np
 
 from numchic.picture import Picture
 from numchic.references import shifted_reference
+from numchic.schedule import BAND_ROWS, Meter
 from numchic.v5.warp import warp_rows
 from numchic_bitstream.arrays import F32
 from numchic_bitstream.errors import CorruptError
-from numchic_bitstream.v5.complexity import BAND_ROWS
 from numchic_bitstream.v5.headers import FrameHeader
 
 _HALF, _ONE = np.float32(0.5), np.float32(1)
@@ -29,8 +29,8 @@ def predict(
     motion: F32,
     references: Sequence[Picture],
     sink: Callable[[int, F32], None],
+    meter: Meter,
     *,
-    pause: Callable[[int], None] | None = None,
     offset: int = 0,
 ) -> None:
     """Predict a frame and hand its signal to ``sink``, a band of rows at a time.
@@ -46,8 +46,8 @@ def predict(
     references : sequence of Picture
     sink : callable
         Called with the number of a first row, which is even, and float32[3, n_rows, W].
-    pause : callable, optional
-        Called with the number of finished rows; an exception it raises ends the work.
+    meter : Meter
+        Counts the rows as "rendering".
     offset : int
         Position of the motion's network payload in the stream, for errors.
 
@@ -71,8 +71,7 @@ def predict(
             flow = motion[2 * i : 2 * i + 2]
             warp_rows(reference, flow, k, first, warped[i])
         sink(first, combine(band, warped))
-        if pause is not None:
-            pause(first + band.shape[1])
+        meter.advance("rendering", band.shape[1])
 
 
 def combine(residue: F32, warped: F32) -> F32:

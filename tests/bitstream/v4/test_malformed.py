@@ -74,7 +74,6 @@ def test_lengths_that_take_from_what_follows() -> None:
     [
         (Limits(pixels=63), "pixels"),
         (Limits(frames=2), "frames"),
-        (Limits(macs=1000), "macs"),
         (Limits(stream_bytes=100), "stream_bytes"),
     ],
 )

@@ -10,8 +10,9 @@ import pytest
 
 import numchic
 from numchic.v4.arm import context_positions, evaluate, prepare_arm
-from numchic.v4.frame import FrameWriter, combine
+from numchic.v4.frame import FrameWriter
 from numchic.v4.motion import interpolation_table, warp_blocks, warp_samples
+from numchic.v4.prediction import combine
 from numchic.v4.synthesis import MARGIN, Synthesiser
 from numchic.v4.upsampling import double_rows
 from numchic_bitstream.v4 import read_stream

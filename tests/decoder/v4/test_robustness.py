@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import numchic
-from numchic.v4.coolchic import _Job
-from numchic.v4.frame import FrameWriter, decode_frame, predict
-from numchic.v4.memory import estimate_memory
+from numchic.memory import estimate_memory
+from numchic.schedule import Meter
+from numchic.v4.frame import FrameWriter, decode_frame
+from numchic.v4.prediction import predict
 from numchic_bitstream.v4 import Stream, read_stream
 from numchic_conformance.synthetic.v4.draw import Draw
 from numchic_conformance.synthetic.v4.headers import Frame, Part, write_frame, write_gop
@@ -132,7 +133,7 @@ def test_motion_that_overflows() -> None:
     motion = np.full((2, 8, 8), np.nan, np.float32)
     writer = FrameWriter(stream)
     with pytest.raises(numchic.CorruptError) as caught:
-        predict(stream, stream.frames[1], residue, motion, [], writer.put, lambda: None)
+        predict(stream, stream.frames[1], residue, motion, [], writer.put, Meter())
     assert caught.value.field == "syn.w"
 
 
@@ -191,20 +192,6 @@ def test_progress_and_stopping(threads: int) -> None:
         with pytest.raises(StopError):
             decode_frame(stream, 0, list, threads=threads, progress=stop)
         assert stops == [1]  # not called again
-
-
-def test_a_helping_caller_stops_at_once() -> None:
-    def fail(error: BaseException) -> None:
-        raise error
-
-    of_the_stream, other = numchic.CorruptError("damaged"), KeyboardInterrupt()
-    job = _Job("rendering", 1, lambda: fail(of_the_stream))
-    job.run()
-    assert job.future.exception() is of_the_stream
-    job = _Job("rendering", 1, lambda: fail(other))
-    with pytest.raises(KeyboardInterrupt):
-        job.run()
-    assert job.future.exception() is other
 
 
 def test_nothing_is_left_for_the_garbage_collector() -> None:

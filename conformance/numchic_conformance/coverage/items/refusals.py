@@ -112,7 +112,7 @@ _CHECKS = (
     ("CorruptError", "nn_payload.synthesis", "the synthesis overflows", "infinity or NaN"),
     ("CorruptError", "nn_payload.synthesis", "the motion overflows", "infinite or NaN vectors"),
     ("LimitError", "pixels", "the stream exceeds a limit", "more pixels than allowed"),
-    ("LimitError", "macs", "the stream exceeds a limit", "more work than allowed"),
+    ("LimitError", "work", "the stream exceeds a limit", "more work than allowed"),
     ("LimitError", "memory_bytes", "the stream exceeds a limit", "more memory than allowed"),
 )  # fmt: skip
 

@@ -113,7 +113,7 @@ def _costs() -> Iterator[Case]:
         "work-beyond-reason",
         "10^8 pixels through 40 contexts and seven hidden layers, with the payload of a small one.",
         _size(9999, 9999),
-        "LimitError", "macs", "cost",
+        "LimitError", "work", "cost",
         good=still(
             "base-work", "", img_size=(6, 12), spatial_context_arm=40, n_hidden_layers_arm=7
         ),
