@@ -217,6 +217,8 @@ class Schedule:
                 self._do_next()
         for job in self._added:  # those that have failed
             job.result()
+        if self._others:
+            self._meter.report()  # what they have done since
 
     def pause(self) -> None:
         """Give the caller a chance to stop long work; called in it now and then.

@@ -134,7 +134,7 @@ def test_options_that_make_no_sense(option: str) -> None:
         (2, builders.video(), ["--frames", "3:"]),
         (3, bytes.fromhex("0009 0010 0010 00 20 00 0020") + bytes(30), []),  # 3.x
         (4, STREAM, ["--max-pixels", "10"]),
-        (4, STREAM, ["--max-macs", "10"]),
+        (4, STREAM, ["--max-work", "10"]),
         (4, STREAM, ["--max-memory", "10"]),
     ],
 )
@@ -214,7 +214,7 @@ def test_interruptions(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("numchic.command.cli.decode", fail)
+    monkeypatch.setattr("numchic.OpenedStream.decode", fail)
     assert run("decode", "-", "-", stdin=STREAM).exit_code == status
 
 

@@ -42,7 +42,7 @@ def test_pixels_are_those_of_decode(tmp_path: Path) -> None:
 
 
 def test_opening_does_not_decode(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numchic.files.pillow_image.decode", None)
+    monkeypatch.setattr("numchic.OpenedStream.decode", None)
     with Image.open(io.BytesIO(STREAM)) as image:
         assert (image.size, image.mode) == ((6, 5), "RGB")
 

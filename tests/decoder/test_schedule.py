@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Jobs of a decoding: who does them, in which order, and what happens when one fails."""
+
+# ruff: noqa: PT012, SIM117 - adding jobs and leaving the block may both raise
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+
+from numchic import CorruptError
+from numchic.schedule import Bands, Job, Meter, Schedule
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_jobs_come_after_others(threads: int) -> None:
+    order: list[int] = []
+    with Schedule(threads, Meter()) as schedule:
+        jobs: list[Job[Any]] = []
+        for i in range(20):
+            jobs.append(schedule.add(partial(order.append, i), jobs[-3:]))
+    assert order == list(range(20)) or threads > 1
+    assert sorted(order) == list(range(20))
+    assert all(order.index(i) < order.index(i + 3) for i in range(17))
+
+
+def test_the_caller_helps() -> None:
+    seen: set[int] = set()
+
+    def work() -> None:
+        seen.add(threading.get_ident())
+        time.sleep(0.02)
+
+    with Schedule(2, Meter()) as schedule:
+        for _ in range(6):
+            schedule.add(work)
+    assert threading.get_ident() in seen
+    assert len(seen) == 2
+
+
+def test_no_more_threads_than_jobs() -> None:
+    before = threading.active_count()
+    with Schedule(1000, Meter()) as schedule:
+        schedule.add(lambda: time.sleep(0.01))
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_the_first_error_in_order_counts(threads: int) -> None:
+    """Whatever is noticed first, a damaged stream always gives the same error."""
+    first, second, own = (CorruptError(name) for name in ("first", "second", "own"))
+
+    def slowly() -> None:
+        time.sleep(0.05)
+        raise first
+
+    with pytest.raises(CorruptError) as caught, Schedule(threads, Meter()) as schedule:
+        schedule.add(slowly)
+        schedule.add(partial(fail, second))
+        raise own
+    assert caught.value is first
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_comes_after_a_failed_job_is_not_done(threads: int) -> None:
+    done: list[int] = []
+    damaged = CorruptError("damaged")
+    with pytest.raises(CorruptError) as caught, Schedule(threads, Meter()) as schedule:
+        job = schedule.add(partial(fail, damaged))
+        schedule.add(partial(done.append, 1), [job])
+    assert caught.value is damaged
+    assert done == []
+
+
+def test_an_interruption_of_the_caller_stops_at_once() -> None:
+    """What is no error of the stream is not followed by another job."""
+    gate = threading.Event()
+    done: list[int] = []
+    with pytest.raises(KeyboardInterrupt), Schedule(2, Meter()) as schedule:
+        schedule.add(gate.wait)  # keeps the other thread busy
+        time.sleep(0.05)
+        interrupted = schedule.add(partial(fail, KeyboardInterrupt()))
+        schedule.add(partial(done.append, 1))
+        threading.Timer(0.2, gate.set).start()
+        schedule.help(interrupted)
+    assert done == []
+
+
+def test_an_error_of_the_callback_is_none_of_the_stream() -> None:
+    calls: list[int] = []
+
+    def progress(*_: object) -> None:
+        calls.append(1)
+        raise CorruptError("of the caller")
+
+    with pytest.raises(CorruptError, match="of the caller"):
+        with Schedule(1, meter := Meter(progress, {"rendering": 3})) as schedule:
+            for _ in range(3):
+                schedule.add(lambda: meter.advance("rendering", 1))
+    assert calls == [1]
+
+
+def test_bands_wait_for_their_rows() -> None:
+    rendered: list[tuple[int, int]] = []
+    with Schedule(1, Meter()) as schedule:
+        bands = Bands(schedule, 150, 5, lambda first, n: rendered.append((first, n)), [])
+        for rows, n_bands in ((68, 0), (69, 1), (132, 1), (149, 2), (150, 3)):
+            bands.advance(rows)
+            assert len(rendered) == n_bands
+    assert rendered == [(0, 64), (64, 64), (128, 22)]
+
+
+def test_nothing_is_kept() -> None:
+    class Large:
+        pass
+
+    def work(large: Large) -> None:
+        pass
+
+    gc.collect()
+    with Schedule(2, Meter()) as schedule:
+        for _ in range(3):
+            schedule.add(partial(work, Large()))
+    assert not [o for o in gc.get_objects() if isinstance(o, Large)]
