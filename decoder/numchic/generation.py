@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the generations of the format have in common for the decoder, and the table of them.
-
-How their streams are told apart and read is in :mod:`numchic_bitstream.generations`.
-"""
+"""What every generation of the format gives to the decoder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from numchic.info import FrameInfo, TrailerInfo
 from numchic.video import DecodedFrame, FrameDecoder
@@ -62,29 +59,3 @@ class Generation(Protocol[Stream_contra, Header_contra]):
 
     def warmup_streams(self) -> tuple[bytes, ...]:
         """Give tiny streams whose decoding needs every kernel."""
-
-
-def _load_5() -> Generation[Any, Any]:
-    from numchic.v5 import generation
-
-    return generation
-
-
-def _load_4() -> Generation[Any, Any]:
-    from numchic.v4 import generation
-
-    return generation
-
-
-# Functions, so that a program loads only what its streams need.
-_GENERATIONS = {"5.0": _load_5, "4.2": _load_4, "4.1": _load_4, "4.0": _load_4}
-
-
-def generation(name: str) -> Generation[Any, Any]:
-    """Give the generation of a name such as "5.0"."""
-    return _GENERATIONS[name]()
-
-
-def all_generations() -> list[Generation[Any, Any]]:
-    """Give every generation once."""
-    return [load() for load in dict.fromkeys(_GENERATIONS.values())]

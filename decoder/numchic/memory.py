@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from numchic.generation import generation
+from numchic.generations import generation
 from numchic.video import max_pictures
 from numchic_bitstream.generations import Coded
 

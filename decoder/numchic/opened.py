@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from numchic.generation import generation
+from numchic.generations import generation
 from numchic.info import StreamInfo, describe_stream
 from numchic.memory import estimate_memory
 from numchic.picture import Picture

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from numchic.api import decode_frames
-from numchic.generation import all_generations
+from numchic.generations import all_generations
 
 
 def warm_up() -> None:

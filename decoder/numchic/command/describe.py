@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from numchic.generation import generation
+from numchic.generations import generation
 from numchic.info import PartInfo, StreamInfo, TrailerInfo
 
 
