@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from types import TracebackType
@@ -80,6 +80,14 @@ class Meter:
         except BaseException as error:
             self.stopped_by = error
             raise
+
+
+def frame_meter(
+    progress: Progress | None, parts: Iterable[tuple[int, int]], predicted_rows: int
+) -> Meter:
+    """Meter for a frame: samples and rows of each of its decoders, and rows that are predicted."""
+    latents, rendering = (sum(numbers) for numbers in zip(*parts, strict=True))
+    return Meter(progress, {"latents": latents, "rendering": rendering + predicted_rows})
 
 
 class Job(Generic[T]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from numchic.picture import Picture, Samples, empty_planes
-from numchic.schedule import Meter, Progress
+from numchic.schedule import Meter, Progress, frame_meter
 from numchic.v4.coolchic import decode_signal, signal_totals
 from numchic.v4.prediction import predict
 from numchic.video import DecodedFrame, References
@@ -37,11 +37,8 @@ def decode_frame(
     frame, img_size = stream.frames[index], stream.img_size
     writer = FrameWriter(stream)
     totals = [signal_totals(part.header, img_size) for part in frame.parts]
-    predicted = 0 if frame.header.frame_type == "I" else img_size[0]
-    meter = Meter(
-        progress,
-        {"latents": sum(n for n, _ in totals), "rendering": sum(n for _, n in totals) + predicted},
-    )
+    predicted = frame.header.frame_type != "I"
+    meter = frame_meter(progress, totals, img_size[0] * predicted)
     if not predicted:
         decode_signal(frame.parts[0], img_size, writer.put, meter, threads=threads)
         return DecodedFrame(writer.picture())

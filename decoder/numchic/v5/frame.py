@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from numchic.picture import Picture, Samples, empty_planes
-from numchic.schedule import Meter, Progress
+from numchic.schedule import Meter, Progress, frame_meter
 from numchic.v5.coolchic import decode_signal, signal_totals
 from numchic.v5.prediction import predict
 from numchic.video import DecodedFrame, References
@@ -38,14 +38,10 @@ def decode_frame(
         A payload is malformed.
     """
     frame = stream.frames[index]
-    header, height = frame.header, stream.img_size[0]
+    header = frame.header
     writer = FrameWriter(header, stream.img_size, frame.residue.nn_offset)
     totals = [signal_totals(part.header) for part in frame.parts]
-    predicted = 0 if frame.motion is None else height
-    meter = Meter(
-        progress,
-        {"latents": sum(n for n, _ in totals), "rendering": sum(n for _, n in totals) + predicted},
-    )
+    meter = frame_meter(progress, totals, 0 if frame.motion is None else stream.img_size[0])
     if frame.motion is None:
         grids = decode_signal(frame.residue, writer.put, meter, threads=threads)
         return DecodedFrame(writer.picture(), latents_crc([grids]))
