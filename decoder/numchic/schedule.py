@@ -8,6 +8,7 @@ do. No result depends on the number of threads, nor does the error that a damage
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -192,8 +193,10 @@ class Schedule:
             self._changed.notify()
         if len(self._others) < min(self.threads - 1, len(self._added)):
             thread = threading.Thread(target=self._work, name="numchic", daemon=True)
-            self._others.append(thread)
-            thread.start()
+            # Where the system has no thread left, the calling one does the work.
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self._others.append(thread)
         return job
 
     def wait(self, job: Job[T]) -> T:
@@ -223,7 +226,8 @@ class Schedule:
         with self._changed:
             while not all(job.done for job in self._added):
                 self._do_next()
-        for job in self._added:  # those that have failed
+            failed = [job for job in self._added if job.error is not None]
+        for job in failed:
             job.result()
         if self._others:
             self._meter.report()  # what they have done since

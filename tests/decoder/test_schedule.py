@@ -120,6 +120,20 @@ def test_bands_wait_for_their_rows() -> None:
     assert rendered == [(0, 64), (64, 64), (128, 22)]
 
 
+def test_without_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may have none left."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    done: list[int] = []
+    with Schedule(4, Meter()) as schedule:
+        for i in range(3):
+            schedule.add(partial(done.append, i))
+    assert done == [0, 1, 2]
+
+
 def test_nothing_is_kept() -> None:
     class Large:
         pass
