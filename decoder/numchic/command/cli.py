@@ -54,8 +54,8 @@ def exit_status() -> Iterator[None]:
         status, message = 3, str(error) + _trailer_hint(error)
     except LimitError as error:
         option = LIMIT_OPTIONS.get(error.field or "")
-        hint = f"; see {option}" if option else _trailer_hint(error)
-        status, message = 4, str(error) + hint
+        hint = f"; see {option}" if option else ""
+        status, message = 4, str(error) + hint + _trailer_hint(error)
     except NumchicError as error:
         early = isinstance(error, StreamError) and (error.offset or 0) < 8
         hint = "; is this a Cool-chic stream?" if early else ""
