@@ -126,13 +126,13 @@ def main() -> None:
 @main.command("decode")
 @click.argument("input_name", metavar="IN")
 @click.argument("output_name", metavar="OUT")
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="Instead of OUT's extension.")
-@click.option("--frames", type=FrameRange(), help="Only frame N, or frames A to B - 1, from 0.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Format, whatever OUT ends in.")
+@click.option("--frames", type=FrameRange(), help="Decode only frame N, or A to B - 1, from 0.")
 @click.option(
     "--fps", type=Rate(), default="25", show_default=True, help="Frames per second, for Y4M."
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="Default: one per processor, at most 4."
+    "--threads", type=click.IntRange(min=1), help="By default one per processor, at most 4."
 )
 @click.option(
     "--ignore-integrity", is_flag=True, help="Decode even if the trailer says that IN is damaged."
@@ -231,7 +231,7 @@ def _progress_bar() -> Iterator[Progress | None]:
 
 @main.command("info")
 @click.argument("input_name", metavar="IN")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
 @limit_options
 def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
     """Describe the stream IN without decoding it."""
