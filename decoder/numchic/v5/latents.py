@@ -2,9 +2,9 @@
 """Latent payload <-> integer grids (coolchic-5, sections 5 to 8). Exact.
 
 Grids are coded from the coarsest to the finest. Every time step of a grid evaluates contexts, ARM
-and symbols of its samples (see ``context``, ``arm``, ``numchic_bitstream.v5.rangecoder``). Decoder and
-encoder differ only in where the symbols come from; what their kernels have in common is repeated
-in both, because one more level of kernels would add a second to the first run.
+and symbols of its samples (see ``context``, ``arm``, ``numchic_bitstream.v5.rangecoder``). Decoder
+and encoder differ only in where the symbols come from; what their kernels have in common is
+repeated in both, because one more level of kernels would add a second to the first run.
 """
 
 from __future__ import annotations
