@@ -57,10 +57,17 @@ class NumchicError(Exception):
         if self.offset is not None:
             parts.append(f"byte {self.offset}")
         if self.found is not None:
-            parts.append(f"found {self.found}")
+            parts.append(f"found {_shown(self.found)}")
         if self.allowed is not None:
             parts.append(f"allowed {self.allowed}")
         return f"{self.reason} ({', '.join(parts)})" if parts else self.reason
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)
+    except ValueError:  # an integer with more digits than Python prints
+        return f"a huge {type(value).__name__}"
 
 
 class StreamError(NumchicError, ValueError):

@@ -24,7 +24,7 @@ class Coded(Protocol):
 
     @property
     def generation(self) -> str:
-        """Such as "5.0"."""
+        """Name of the generation, such as "5.0"."""
 
     @property
     def img_size(self) -> tuple[int, int]:
@@ -74,12 +74,13 @@ def read_any(
 ) -> Coded:
     """Read a stream of any generation; see :func:`numchic_bitstream.read_stream`.
 
-    What begins like 4.x and is none gets the error of the 4.x generation that it fits longest.
+    A stream that begins like 4.x and is none gets the error of the 4.x generation that it fits
+    longest.
 
     Raises
     ------
     StreamError, LimitError
-        As :func:`numchic_bitstream.read_stream`.
+        See :func:`numchic_bitstream.read_stream`.
     UnsupportedError
         The stream is older than 4.0.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from numchic_bitstream.errors import LimitError, UsageError
+from numchic_bitstream.arguments import as_integer
+from numchic_bitstream.errors import LimitError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,23 +16,25 @@ class Limits:
     The size of a stream says nothing about the cost of decoding it (a symbol may take 1e-5 bit), so
     every cost is computed from the headers and compared with these numbers first.
 
+    The first sentence on a limit is also the help of its option on the command line.
+
     Parameters
     ----------
     stream_bytes : int
-        Size of the whole stream.
+        Largest size of the whole stream in bytes.
     pixels : int
-        Height times width of one frame.
+        Largest height times width of one frame.
     frames : int
-        Number of frames.
+        Largest number of frames.
     work : int
-        Work of one frame: its multiply-accumulates, and what else takes time in units of one of
-        them, see :mod:`numchic.v5.work`. The default is about a minute of one processor.
+        Most work for one frame: its multiply-accumulates, and what else takes time in their unit.
+        The default is about a minute of one processor; :mod:`numchic.v5.work` says what counts.
     total_work : int
-        Work of all frames. The default is above that of any real video.
+        Most work for all frames. The default is above that of any real video.
     memory_bytes : int
-        Upper bound of all arrays that are alive at the same time while decoding.
+        Most bytes in arrays that are alive at the same time while decoding.
     metadata_bytes : int
-        Size of all blocks of the trailer.
+        Most bytes in blocks of metadata in the trailer.
     """
 
     stream_bytes: int = 1 << 28
@@ -44,9 +47,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or value < 0:
-                raise UsageError("not a limit", field.name, None, value, "an integer >= 0")
+            limit = as_integer(getattr(self, field.name), field.name, 0)
+            object.__setattr__(self, field.name, limit)
 
     def check(self, name: str, found: int) -> None:
         """Raise :class:`LimitError` when ``found`` exceeds the limit called ``name``."""

@@ -45,7 +45,7 @@ class Metadata:
     Raises
     ------
     UsageError
-        One of them is malformed.
+        One of the attributes is malformed.
     """
 
     icc: bytes | None = None
@@ -114,7 +114,7 @@ def write_blocks(metadata: Metadata, limits: Limits) -> bytes:
     Raises
     ------
     UsageError
-        They are too large, or too many.
+        The blocks are too large, or too many.
     """
     blocks = [*_blocks(metadata)]
     sizes = [len(data) for _, data in blocks]

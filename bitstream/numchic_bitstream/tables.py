@@ -45,7 +45,7 @@ class Field:
     present : callable, optional
         Whether the field is there at all, from the values read so far.
     elements, build
-        For a structure: the table of its members and the type that holds them.
+        If the element is a structure: the table of its members, and the type that holds them.
     """
 
     name: str

@@ -25,7 +25,7 @@ def shifted_reference(picture: Picture, flow: tuple[int, int]) -> F32:
     Returns
     -------
     float32[H, W, 4]
-        Of the channels the last is zero.
+        The three channels of the picture and one of zeros.
     """
     height, width = picture.height, picture.width
     columns = np.clip(np.arange(width) + flow[0], 0, width - 1)

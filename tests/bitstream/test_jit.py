@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import namedtuple
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import numchic
 import numchic_bitstream
+from children import DECODE, EXAMPLE, compiled_only, run_python
 from numchic_bitstream import _jit
+from numchic_bitstream._cache import fingerprint, user_cache
 from strategies import COMPILED
 
 PACKAGE = Path(numchic_bitstream.__file__).parent
@@ -94,45 +100,155 @@ def test_importing_the_package_does_not_import_numba() -> None:
     assert run("import sys, numchic_bitstream; print('numba' in sys.modules)") == ["False"]
 
 
+# --- A Numba that is different inside -----------------------------------------------------------
+
+# What is used of Numba's inside, and what is lost without it.
+INSIDE = [
+    ("numba.core.caching", "NullCache", "cache"),
+    ("numba.core.compiler", "CompileResult", "cache"),
+    ("numba.core.serialize", "dumps", "cache"),
+    ("numba.core.compiler_lock", "global_compiler_lock", "lock"),
+]
+CHANGE = """
+import builtins, types
+import_ = builtins.__import__
+def import_changed(name, names={{}}, *others):
+    if name in {modules} and names["__name__"].startswith("numchic"):
+        return types.SimpleNamespace({stand_in})
+    return import_(name, names, *others)
+builtins.__import__ = import_changed
+"""
+
+
+@compiled_only
+@pytest.mark.parametrize("kind", ["missing", "another"])
+@pytest.mark.parametrize(("module", "name", "lost"), INSIDE)
+def test_kernels_work_where_numba_has_changed(
+    module: str, name: str, lost: str, kind: str, tmp_path: Path
+) -> None:
+    stand_in = f"{name}=lambda a, b, c, d, e: None" if kind == "another" else ""
+    code = CHANGE.format(modules=[module], stand_in=stand_in) + CALL_A_KERNEL
+    hits = [run(code, NUMCHIC_CACHE_DIR=str(tmp_path / "cache"))[::2] for _ in range(2)]
+    assert hits == [["5087973", "0"], ["5087973", "0" if lost == "cache" else "1"]]
+
+
+@compiled_only
+def test_pictures_are_decoded_where_numba_has_changed(tmp_path: Path) -> None:
+    changes = CHANGE.format(modules=[module for module, *_ in INSIDE], stand_in="")
+    cache = tmp_path / "cache"
+    output = run_python(changes + DECODE, NUMCHIC_CACHE_DIR=cache).strip()
+    assert output == hashlib.sha256(numchic.decode(EXAMPLE).to_bytes()).hexdigest()
+    assert not cache.exists()
+
+
+# --- What the cache depends on -----------------------------------------------------------------
+
+SOURCE = """
+STEP = 1
+SERIES = np.arange(3)
+Pair = namedtuple("Pair", "first second")
+
+@kernel()
+def inner(a, b=5):
+    return Pair(a + STEP, b + SERIES[1]).first
+
+@kernel()
+def outer(a):
+    return inner(a) * 2
+"""
+
+
+def fingerprint_of_outer(source: str) -> str:
+    names = {"np": np, "kernel": _jit.kernel, "namedtuple": namedtuple, "__name__": "source"}
+    exec(source, names)
+    return fingerprint(names["outer"])
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("STEP = 1", "STEP = 2"),
+        ("STEP = 1", "STEP = 1.0"),
+        ("STEP = 1", "STEP = np.float32(1)"),
+        ("arange(3)", "arange(4)"),
+        ("arange(3)", "arange(3, dtype=np.int32)"),
+        ("first second", "first second third"),
+        ("a + STEP", "a - STEP"),
+        ("b=5", "b=6"),
+        ("a, b=5", "b, a=5"),
+        ("kernel()\ndef inner", "kernel(contract=True)\ndef inner"),
+        ("* 2", "* 3"),
+    ],
+)
+def test_the_cache_depends_on_all_that_the_compiler_sees(old: str, new: str) -> None:
+    assert old in SOURCE
+    assert fingerprint_of_outer(SOURCE.replace(old, new)) != fingerprint_of_outer(SOURCE)
+
+
+@compiled_only
+def test_the_cache_depends_on_nothing_else() -> None:
+    other = "# comment\n" + SOURCE + "\nOTHER = 7\n@kernel()\ndef other(a):\n    return outer(a)\n"
+    assert fingerprint_of_outer(other) == fingerprint_of_outer(SOURCE)
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    "variable", ["sys.implementation.cache_tag", "numba.__version__", "np.__version__"]
+)
+def test_the_cache_depends_on_versions(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint_of_outer(SOURCE)
+    monkeypatch.setattr(f"numchic_bitstream._cache.{variable}", "another")
+    assert fingerprint_of_outer(SOURCE) != before
+
+
+@compiled_only
+def test_the_cache_depends_on_bound_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "")
+    before = fingerprint_of_outer(SOURCE)
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    assert fingerprint_of_outer(SOURCE) != before
+
+
+@compiled_only
+def test_a_changed_constant_of_another_module_is_seen(tmp_path: Path) -> None:
+    """Numba's own cache would go on with the old one."""
+    (tmp_path / "constants.py").write_text("STEP = 1\n")
+    (tmp_path / "kernels.py").write_text(
+        "from numchic_bitstream._jit import kernel\nfrom constants import STEP\n"
+        "@kernel()\ndef add(a):\n    return a + STEP\n"
+    )
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; sys.dont_write_bytecode = True\n"
+    code += "from kernels import add; print(add(1), sum(add.stats.cache_hits.values()))"
+    cache = str(tmp_path / "cache")
+    assert [run(code, NUMCHIC_CACHE_DIR=cache) for _ in "12"] == [["2", "0"], ["2", "1"]]
+    (tmp_path / "constants.py").write_text("STEP = 2\n")
+    assert [run(code, NUMCHIC_CACHE_DIR=cache) for _ in "12"] == [["3", "0"], ["3", "1"]]
+
+
+class Colour(IntEnum):
+    RED = 1
+
+
+def add_red(a: int) -> int:
+    return a + Colour.RED
+
+
+@compiled_only
+def test_what_is_not_understood_is_not_kept(cache: Path) -> None:
+    compiled: Any = _jit.kernel()(add_red)
+    assert compiled(2) == 3
+    assert not cache.exists()
+
+
 # --- Where the cache is ------------------------------------------------------------------------
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Folder of the cache, with nothing remembered of another one."""
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the cache, which nobody has made yet."""
     monkeypatch.setenv("NUMCHIC_CACHE_DIR", str(tmp_path / "cache"))
-    _jit._cache_folder.cache_clear()
-    yield tmp_path / "cache"
-    _jit._cache_folder.cache_clear()
-
-
-def package_of(folder: Path, source: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "kernels.py").write_text(source)
-    return folder
-
-
-def test_the_cache_depends_on_every_source(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = set()
-    for source, boundscheck in (("a", ""), ("b", ""), ("b", "1")):
-        monkeypatch.setenv("NUMBA_BOUNDSCHECK", boundscheck)
-        package = package_of(tmp_path / "package", source)
-        folder = _jit._cache_folder(package)
-        assert folder is not None
-        assert folder.parent == cache
-        assert _jit._cache_folder(package) == folder
-        names.add(folder)
-        _jit._cache_folder.cache_clear()
-    assert len(names) == 3
-
-
-def test_sources_out_of_reach_mean_no_cache(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_jit, "__file__", str(tmp_path / "archive.zip" / "_jit.py"))
-    assert _jit._cache_folder(PACKAGE) is None
+    return tmp_path / "cache"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +272,7 @@ def test_user_cache(
     for name, value in ({"HOME": "/home/me"} | variables).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
-    assert _jit._user_cache() == Path(expected)
+    assert user_cache() == Path(expected)
 
 
 @pytest.mark.parametrize("name", ["NUMCHIC_CACHE_DIR", "XDG_CACHE_HOME"])
@@ -166,12 +282,10 @@ def test_an_empty_variable_is_like_none(name: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv(name, "")
-    assert _jit._user_cache() == Path("/home/me/.cache/numchic")
+    assert user_cache() == Path("/home/me/.cache/numchic")
 
 
 # --- Files that cannot be used ------------------------------------------------------------------
-
-needs_the_compiler = pytest.mark.skipif(not COMPILED, reason="kernels are plain Python")
 
 
 def add_one(a: int) -> int:
@@ -185,7 +299,7 @@ def cache_hits() -> int:
     return sum(compiled.stats.cache_hits.values())
 
 
-@needs_the_compiler
+@compiled_only
 @pytest.mark.parametrize("damage", ["empty", "truncated", "digest", "content"])
 def test_a_damaged_file_is_compiled_anew(cache: Path, damage: str) -> None:
     assert cache_hits() == 0
@@ -201,7 +315,7 @@ def test_a_damaged_file_is_compiled_anew(cache: Path, damage: str) -> None:
     assert files_in(cache) == [file]
 
 
-@needs_the_compiler
+@compiled_only
 @pytest.mark.parametrize("operation", ["mkdir", "write_bytes", "replace"])
 def test_a_file_that_cannot_be_saved_is_done_without(
     cache: Path, operation: str, monkeypatch: pytest.MonkeyPatch
@@ -216,14 +330,14 @@ def test_a_file_that_cannot_be_saved_is_done_without(
     assert [cache_hits(), cache_hits()] == [0, 1]
 
 
-@needs_the_compiler
+@compiled_only
 def test_a_folder_that_vanishes_is_made_again(cache: Path) -> None:
     cache_hits()
     shutil.rmtree(cache)
     assert [cache_hits(), cache_hits()] == [0, 1]
 
 
-@needs_the_compiler
+@compiled_only
 def test_files_are_for_every_user_to_read(cache: Path) -> None:
     cache_hits()
     (cache / "reference").touch()

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -17,7 +19,8 @@ from PIL import Image
 import builders
 import numchic
 from numchic.command.cli import main
-from numchic_bitstream import FrameHeader, read_stream
+from numchic.command.options import LIMIT_OPTIONS
+from numchic_bitstream import FrameHeader, Metadata, append_trailer, read_stream
 
 STREAM = builders.stream()
 VIDEO = builders.video()
@@ -118,10 +121,48 @@ def test_nothing_is_decoded_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     "option",
-    ["--frames=1:2:3", "--frames=-1", "--frames=", "--frames=" + 5000 * "1", "--fps=0"],
+    [
+        *("--frames=1:2:3", "--frames=-1", "--frames=", "--frames=" + 5000 * "1"),
+        *("--fps=0", "--fps=-1", "--fps=nan", "--fps=1/0", "--fps=0/1", "--fps=", "--fps=1/2/3"),
+        *("--fps=1e9999", "--fps=1e999999999", "--fps=" + 5000 * "1", "--fps=9.999999999"),
+        *("--max-pixels=-1", "--max-pixels=x", "--max-pixels=" + 5000 * "1"),
+    ],
 )
 def test_options_that_make_no_sense(option: str) -> None:
-    assert run("decode", "-", "-", option, stdin=VIDEO).exit_code == 2
+    result = run("decode", "-", "-", option, stdin=VIDEO)
+    assert result.exit_code == 2
+    assert "Error: Invalid value for" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("rate", "written"),
+    [("50", b"50:1"), ("29.97", b"2997:100"), ("60000/1001", b"60000:1001"), ("08/0002", b"4:1")],
+)
+def test_rates(rate: str, written: bytes) -> None:
+    assert (
+        b" F" + written + b" " in run("decode", "-", "-", "--fps", rate, stdin=VIDEO).stdout_bytes
+    )
+
+
+def test_every_limit_has_an_option() -> None:
+    text = " ".join(run("info", "--help").output.split())
+    for field in dataclasses.fields(numchic.Limits):
+        option = LIMIT_OPTIONS[field.name]
+        about = re.search(rf"{option} INTEGER RANGE [A-Z]((?! --).)+\. \[default: (\d+); ", text)
+        assert about is not None, option
+        assert about[2] == str(field.default)
+    assert LIMIT_OPTIONS["metadata_bytes"] == "--max-metadata"
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(numchic.Limits)])
+def test_every_limit_can_be_set(field: str) -> None:
+    option = LIMIT_OPTIONS[field]
+    assert run("decode", "-", "-", option, 1 << 40, stdin=VIDEO).exit_code == 0
+    data = append_trailer(VIDEO, 0, metadata=Metadata(text=(("Title", "that of the video"),)))
+    result = run("decode", "-", "-", option, 2, stdin=data)
+    assert result.exit_code == 4
+    assert f"field {field}" in result.stderr
+    assert f"see {option}" in result.stderr
 
 
 @pytest.mark.parametrize(

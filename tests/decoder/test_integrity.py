@@ -234,13 +234,8 @@ def test_decode_command(data: bytes, status: int, tmp_path: Path) -> None:
         assert (tmp_path / "out.ppm").read_bytes() == encode_image(numchic.decode(PLAIN), "ppm")
 
 
-def test_too_much_metadata_is_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(
-        "numchic.command.options.Limits",
-        lambda **kind: numchic.Limits(**kind | {"metadata_bytes": 9}),
-    )
-    monkeypatch.setattr("numchic.command.cli.LIMIT_OPTIONS", {})
-    result = run(WHOLE, "decode", "-", tmp_path / "out.ppm")
+def test_too_much_metadata_is_a_limit(tmp_path: Path) -> None:
+    result = run(WHOLE, "decode", "-", tmp_path / "out.ppm", "--max-metadata", 9)
     assert result.exit_code == 4
     assert "--ignore-integrity" in result.stderr
 

@@ -31,11 +31,11 @@ def write_report(directory: Path, source: Picture, stream: bytes, log: Log) -> l
     Parameters
     ----------
     directory : Path
-        Made if it does not exist.
+        Folder of the files, which is made if it does not exist.
     source : Picture
     stream : bytes
     log : sequence of dict
-        As in :class:`numchic_trainer.EncodeResult`; may be empty.
+        The log of :class:`numchic_trainer.EncodeResult`; it may be empty.
 
     Returns
     -------

@@ -52,7 +52,7 @@ def decode_stages(data: bytes) -> Iterator[tuple[str, NDArray[Any]]]:
     Raises
     ------
     UnsupportedError
-        A video, or parameters that float32 cannot hold.
+        The stream is a video, or has parameters that float32 cannot hold.
     StreamError, LimitError
         The stream is malformed, or larger than the default limits.
     """

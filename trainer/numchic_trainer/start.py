@@ -91,10 +91,10 @@ def starting_points(
     Parameters
     ----------
     model : CoolChicEncoder
-        Its parameters are drawn anew.
+        The model, whose parameters are drawn anew.
     config : TrainConfig
     start : str
-        From :func:`choose_start`.
+        The result of :func:`choose_start`.
     preset : str
     target : Target
         The picture.
@@ -108,7 +108,7 @@ def starting_points(
     NumchicError
         The ladder of the pack gives no numbers.
     OSError
-        It cannot be read.
+        The pack cannot be read.
     """
     candidates = []
     with torch.random.fork_rng(devices=[]):

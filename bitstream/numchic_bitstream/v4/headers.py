@@ -37,7 +37,7 @@ MAX_Q = {"arm": (8, 16), "ups": (12, 0), "syn": (12, 24)}
 
 @dataclass(frozen=True, kw_only=True)
 class GopHeader:
-    """Section 3.1."""
+    """Header of the file (section 3.1)."""
 
     height: int
     width: int
@@ -103,7 +103,7 @@ class Coding(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CoolChicHeader:
-    """Section 5.
+    """Header of one Cool-chic decoder (section 5).
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class CoolChicHeader:
         Finest resolution with a latent, that of the output; 0 in generation 4.0, whose output
         always has full size.
     n_bytes_header : int
-        Its share of the frame header.
+        Number of bytes of the frame header that belong to this decoder.
     """
 
     topology: Topology
@@ -161,7 +161,7 @@ class CoolChicHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameHeader:
-    """Section 4.
+    """Header of one frame (section 4).
 
     Attributes
     ----------

@@ -131,7 +131,7 @@ COOLCHIC_HEADER = (
 
 @dataclass(frozen=True, kw_only=True)
 class VideoHeader:
-    """Section 2.1. A still image is a video of one frame."""
+    """Header of the file (section 2.1); a still image is a video of one frame."""
 
     n_frames: int = 1
     n_intras: int = 0
@@ -143,7 +143,10 @@ class VideoHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameHeader:
-    """Section 2.2. ``global_flow`` is horizontal, vertical for each reference, in pixels."""
+    """Header of one frame (section 2.2).
+
+    ``global_flow`` is (horizontal, vertical) in pixels, for one reference after the other.
+    """
 
     display_index: int = 0
     frame_type: FrameType = "I"
@@ -157,7 +160,7 @@ class FrameHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class CoolChicHeader:
-    """Section 2.3: the architecture of one Cool-chic decoder and the sizes of its payloads.
+    """Architecture of one Cool-chic decoder and sizes of its payloads (section 2.3).
 
     ``img_size`` is (height, width); resolutions are (lowest, highest) log2 down-sampling.
     """

@@ -83,7 +83,7 @@ def decode_symbols(
     ----------
     words : uint32[]
     state : uint64[3]
-        From :func:`start_decoder`; updated.
+        State from :func:`start_decoder`; it is updated.
     mu_index, scale_index : int64[>= n]
     scales, decay : float64[2561], float64[2561, 257]
     n : int

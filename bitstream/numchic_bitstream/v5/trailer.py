@@ -54,9 +54,9 @@ class Trailer:
     samples : bytes or None
         See :func:`samples_digest`; None if not recorded.
     metadata : Metadata or None
-        None if there are no blocks.
+        What the blocks say; None if there are none.
     offset : int
-        Where it starts in the data, for error messages.
+        Byte at which the trailer starts, for error messages.
     """
 
     stream_crc: int
@@ -71,13 +71,13 @@ class Trailer:
         Parameters
         ----------
         data : bytes
-            What stream and trailer were read from.
+            The file that stream and trailer were read from.
         stream : Stream
 
         Raises
         ------
         IntegrityError
-            The stream is another one, or does not announce its trailer.
+            The trailer is that of another stream, or the stream does not announce it.
         """
         found = zlib.crc32(memoryview(data)[: stream.n_bytes])
         self._compare("stream_crc", 9, f"{found:08x}", f"{self.stream_crc:08x}")
@@ -93,7 +93,7 @@ class Trailer:
         Raises
         ------
         IntegrityError
-            They are others.
+            The grids are not those that the trailer was made for.
         """
         self._compare("latents_crc", 13, f"{crc:08x}", f"{self.latents_crc:08x}")
 
@@ -103,7 +103,7 @@ class Trailer:
         Raises
         ------
         IntegrityError
-            They are others.
+            The samples are not those that the trailer was made for.
         """
         if self.samples is not None:
             self._compare("samples", 17, digest.hex(), self.samples.hex())
@@ -122,7 +122,7 @@ def latents_crc(parts: Iterable[Sequence[NDArray[np.int8]]]) -> int:
     Parameters
     ----------
     parts : iterable of sequences of int8[h, w]
-        For every Cool-chic decoder in stream order its grids, finest first as everywhere else.
+        The grids of every Cool-chic decoder in stream order, finest first as everywhere else.
     """
     crc = 0
     for grids in parts:
@@ -190,9 +190,9 @@ def read_trailer(
     data : bytes
         The whole file.
     stream : Stream
-        As read from it.
+        What was read from ``data``.
     limits : Limits, optional
-        Of them ``metadata_bytes``.
+        Only ``metadata_bytes`` counts here.
     check_stream : bool
         Whether to call :meth:`Trailer.check_stream`.
     listener : callable, optional
@@ -208,9 +208,9 @@ def read_trailer(
     IntegrityError
         The trailer is damaged, cut off or missing, or the stream is not what it says.
     CorruptError
-        Its blocks are malformed although it is not damaged.
+        The blocks are malformed although the trailer is not damaged.
     UnsupportedError
-        It has an unknown version.
+        The trailer has an unknown version.
     LimitError
         The blocks are larger than allowed.
     """
@@ -366,11 +366,11 @@ def append_trailer(
     latents_crc : int
         See :func:`latents_crc`.
     samples : bytes, optional
-        See :func:`samples_digest`. Not to be recorded if a frame has common randomness, of which a
-        sample in some 10^8 depends on the machine.
+        See :func:`samples_digest`. Leave it out if a frame has common randomness: one sample in
+        some 10^8 then depends on the machine.
     metadata : Metadata, optional
     limits : Limits, optional
-        The stream and the metadata are held to them, so that others can read what was written.
+        Neither the stream nor the metadata may exceed them, so that others can read the result.
 
     Returns
     -------

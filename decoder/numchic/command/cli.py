@@ -55,8 +55,8 @@ def exit_status() -> Iterator[None]:
         status, message = 3, str(error) + _trailer_hint(error)
     except LimitError as error:
         option = LIMIT_OPTIONS.get(error.field or "")
-        hint = f"; see {option}" if option else _trailer_hint(error)
-        status, message = 4, str(error) + hint
+        hint = f"; see {option}" if option else ""
+        status, message = 4, str(error) + hint + _trailer_hint(error)
     except NumchicError as error:
         early = isinstance(error, StreamError) and (error.offset or 0) < 8
         hint = "; is this a Cool-chic stream?" if early else ""
@@ -127,13 +127,13 @@ def main() -> None:
 @main.command("decode")
 @click.argument("input_name", metavar="IN")
 @click.argument("output_name", metavar="OUT")
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="Instead of OUT's extension.")
-@click.option("--frames", type=FrameRange(), help="Only frame N, or frames A to B - 1, from 0.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Format, whatever OUT ends in.")
+@click.option("--frames", type=FrameRange(), help="Decode only frame N, or A to B - 1, from 0.")
 @click.option(
     "--fps", type=Rate(), default="25", show_default=True, help="Frames per second, for Y4M."
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="Default: one per processor, at most 4."
+    "--threads", type=click.IntRange(min=1), help="By default one per processor, at most 4."
 )
 @click.option(
     "--ignore-integrity", is_flag=True, help="Decode even if the trailer says that IN is damaged."
@@ -227,7 +227,7 @@ def _progress_bar() -> Iterator[Progress | None]:
 
 @main.command("info")
 @click.argument("input_name", metavar="IN")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
 @limit_options
 def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
     """Describe the stream IN without decoding it."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable
@@ -19,40 +20,30 @@ else:
     _ParamType = click.ParamType  # which is generic only in newer versions
 
 LIMIT_OPTIONS = {
-    "memory_bytes": "--max-memory",
-    "work": "--max-work",
-    "total_work": "--max-total-work",
-    "pixels": "--max-pixels",
+    field.name: "--max-" + field.name.removesuffix("_bytes").replace("_", "-")
+    for field in dataclasses.fields(Limits)
 }
+_HELP = dict(re.findall(r"(\w+) : int\n +(.+?\.)\s", Limits.__doc__ or "", re.DOTALL))
 
 
 def limit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that set :class:`Limits`, collected into one argument ``limits``."""
 
     @functools.wraps(command)
-    def with_limits(
-        max_pixels: int, max_work: int, max_total_work: int, max_memory: int, **arguments: object
-    ) -> None:
-        command(
-            limits=Limits(
-                pixels=max_pixels,
-                work=max_work,
-                total_work=max_total_work,
-                memory_bytes=max_memory,
-            ),
-            **arguments,
-        )
+    def with_limits(**arguments: Any) -> None:
+        limits = {name: arguments.pop(f"max_{name}") for name in LIMIT_OPTIONS}
+        command(limits=Limits(**limits), **arguments)
 
-    decorated: Callable[..., None] = with_limits
-    for field, option in LIMIT_OPTIONS.items():
-        decorated = click.option(
-            option,
-            type=click.IntRange(min=1),
-            default=getattr(Limits(), field),
+    for field in reversed(dataclasses.fields(Limits)):
+        click.option(
+            LIMIT_OPTIONS[field.name],
+            f"max_{field.name}",
+            type=click.IntRange(min=0),
+            default=field.default,
             show_default=True,
-            help=f"Refuse streams that need more {field.replace('_', ' ')}.",
-        )(decorated)
-    return decorated
+            help=_HELP.get(field.name),  # none where Python leaves docstrings out
+        )(with_limits)
+    return with_limits
 
 
 class FrameRange(_ParamType):
@@ -76,10 +67,8 @@ class Rate(_ParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
         """Convert the text."""
-        try:
-            rate = Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            rate = Fraction(0)
-        if rate <= 0:
-            self.fail("not a positive number such as 25 or 30000/1001", param, ctx)
+        number = re.fullmatch(r"\d{1,9}(\.\d{1,9}|/0*[1-9]\d{,8})?", str(value), re.ASCII)
+        rate = Fraction(str(value)) if number else Fraction(0)
+        if not 0 < rate.numerator < 1 << 31:  # what other programs can read
+            self.fail("not a rate such as 25, 29.97 or 30000/1001", param, ctx)
         return rate.numerator, rate.denominator

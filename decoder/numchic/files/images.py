@@ -20,7 +20,7 @@ from numchic_bitstream.metadata import Metadata
 
 FORMATS = ("png", "ppm", "yuv", "y4m", "npy")
 VIDEO_FORMATS = ("yuv", "y4m")
-"""Those whose files may hold several frames."""
+"""Formats whose files may hold several frames."""
 
 
 def encode_image(picture: Picture, kind: str) -> bytes:

@@ -59,14 +59,14 @@ def open_sink(
     Parameters
     ----------
     name : str
-        Of a file; if its format holds one picture, with a number such as ``%04d`` in it, or to be
-        put before its extension.
+        Name of a file. If its format holds one picture, a number such as ``%04d`` in the name, or
+        else before the extension, becomes the display index.
     kind : str
         One of :data:`numchic.files.images.FORMATS`.
     rate : (int, int)
         Frames per second, for Y4M.
     output : binary file or None
-        What to write to instead of files.
+        File to write to instead of the named ones.
 
     Yields
     ------

@@ -88,7 +88,7 @@ def evaluate(arm: Arm, x: I32, y: I32, partial: I32) -> tuple[int, int]:
     ----------
     arm : Arm
     x, y, partial : int32[P]
-        Context, padded with zeros; scratch. All are overwritten.
+        The context, padded with zeros, and scratch; all three are overwritten.
     """
     n_groups = arm.weight.shape[1]
     for layer in range(arm.weight.shape[0]):

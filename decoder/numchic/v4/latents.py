@@ -55,8 +55,8 @@ class Coder(NamedTuple):
 class Context(NamedTuple):
     """What the contexts of a plane need.
 
-    Their positions as distances in the padded plane, the model of a context of zeros as from
-    :func:`_model`, and scratch of the ARM.
+    These are their positions as distances in the padded plane, the model that :func:`_model` gives
+    for a context of zeros, and scratch of the ARM.
     """
 
     distances: I64
@@ -150,7 +150,7 @@ def decode_rows(
     coder : Coder
         Updated.
     plane : int32[REACH + h, REACH + w + REACH]
-        Zeros around the samples; updated.
+        Samples with zeros around them; rows are filled in.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def decode_plane(
     arm : Arm
     context_size, blk, i : int
     plane : int32[REACH + h, REACH + w + REACH]
-        Zeros; see :func:`new_plane`.
+        A plane of zeros from :func:`new_plane`, which is filled in.
 
     Yields
     ------

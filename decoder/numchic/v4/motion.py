@@ -200,7 +200,7 @@ def warp_samples(reference: F32, flow: F32, first: int, out: F32) -> None:
     Parameters
     ----------
     reference, out
-        As for :func:`warp_blocks`.
+        The same as in :func:`warp_blocks`.
     flow : float32[2, H, W]
     first : int
     """

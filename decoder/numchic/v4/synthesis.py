@@ -103,7 +103,7 @@ class Synthesiser:
         planes : float32[nL + nN, rows, MARGIN + w + MARGIN]
             Rows as :meth:`input_rows` says; margins need not be filled in.
         height : int
-            Of the whole picture.
+            Height of the whole picture.
         first, n_rows : int
         pause : callable, optional
             Called now and then; an exception it raises ends the work.

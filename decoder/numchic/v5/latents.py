@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Latent payload <-> integer grids (coolchic-5, sections 5 to 8). Exact.
 
-Grids are coded from the coarsest to the finest. For every time step of a grid: contexts of all its
-samples, ARM, symbols (see ``context``, ``arm``, ``numchic_bitstream.v5.rangecoder``). Decoder and
-encoder differ only in where the symbols come from; what their kernels have in common is repeated
-in both, because one more level of kernels would add a second to the first run.
+Grids are coded from the coarsest to the finest. Every time step of a grid evaluates contexts, ARM
+and symbols of its samples (see ``context``, ``arm``, ``numchic_bitstream.v5.rangecoder``). Decoder
+and encoder differ only in where the symbols come from; what their kernels have in common is
+repeated in both, because one more level of kernels would add a second to the first run.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def decode_times(
     ----------
     start, stop : int
     model, work, coder : Model, Workspace, Coder
-        Updated: history and state of the decoder.
+        The history and the state of the decoder are updated.
     samples : int8[h, w]
         Output.
 
@@ -230,7 +230,7 @@ class LatentDecoder:
     ----------
     coolchic : CoolChic
     parameters : Parameters
-        Of the same Cool-chic decoder.
+        Parameters of the same Cool-chic decoder.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Common randomness: a pseudo-random field known to both sides (coolchic-5, section 10). Float.
 
-The samples of :mod:`numchic.randomness`, on grids that are combined like the latents.
+It consists of the samples of :mod:`numchic.randomness`, on grids combined like the latents.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def predict(
     Parameters
     ----------
     header : FrameHeader
-        Of a P or B frame.
+        Header of a P or B frame.
     residue : float32[4 or 5, H, W]
         Residue and, after it, alpha and beta.
     motion : float32[2 or 4, H, W]

@@ -340,7 +340,7 @@ def run_stages(
     buffers : int64[n + 1, 5]
         Rows as :class:`_BufferRow`.
     weights, biases : float32[]
-        Of all stages.
+        Weights and biases of all stages.
     height, width, first, n_rows : int
         Size of the picture, rows to compute.
     begin, end : int

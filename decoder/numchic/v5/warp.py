@@ -90,7 +90,7 @@ def _coefficients(t: np.float32, coefficients: F32) -> None:
 
 @kernel()
 def _position(x: int, flow: np.float32, n: int, k: int) -> np.float32:
-    """Where sample x looks on an axis of n samples: from k >= 6 on, relative to itself."""
+    """Position on an axis of n samples at which sample x looks; relative to x if k >= 6."""
     if k >= 6:
         return flow
     if n == 1:

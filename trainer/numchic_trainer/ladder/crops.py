@@ -28,7 +28,7 @@ class Crops:
     Attributes
     ----------
     names : list of str
-        Files that are used.
+        Names of the files that are used.
 
     Raises
     ------

@@ -104,7 +104,7 @@ class SharedDecoder(nn.Module):
         latents : sequence of Tensor, shape (h, w)
             Finest first, in the units of the decoder.
         networks : dict
-            From :meth:`networks`.
+            The result of :meth:`networks`.
         quantise : bool
             Quantise softly, with noise, as in the middle of the training of one picture.
         """

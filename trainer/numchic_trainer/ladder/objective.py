@@ -63,9 +63,9 @@ def objective(
     Parameters
     ----------
     data : list of StochasticData
-        From the ladder.
+        The result of the ladder.
     decoder : SharedDecoder
-        For pictures of this size.
+        Decoder networks for pictures of this size.
     pictures : Tensor, shape (B, 3, H, W)
         RGB in [0, 1]; H and W multiples of 128.
     lmbda : float

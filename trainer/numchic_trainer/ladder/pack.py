@@ -82,7 +82,7 @@ def read_pack(path: Path) -> Pack:
     Raises
     ------
     UsageError
-        The file is no pack, or its networks are others than those of this program; the first
+        The file is no pack, or its networks are not those of this program; the first
         difference is named.
     OSError
         The file cannot be read.

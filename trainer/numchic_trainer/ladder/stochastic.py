@@ -200,7 +200,7 @@ class NormalStochasticBlock(nn.Module):
         ----------
         sampling_distrib : Normal
         forced_latent : Tensor, optional
-            Of the shape of the distribution.
+            It has the shape of the distribution.
         mode_pred, use_uncond_mode : bool
             The mean is taken if both are true; otherwise one standard normal tensor is drawn from
             torch's global generator.
@@ -251,12 +251,12 @@ class NormalStochasticBlock(nn.Module):
         Returns
         -------
         (mean, logvar, distribution)
-            Of shape (B, c_vars, [Z], Y, X).
+            All three have the shape (B, c_vars, [Z], Y, X).
 
         Raises
         ------
         ValueError
-            Wrong number of channels or axes, or parameters that are NaN.
+            The number of channels or axes is wrong, or parameters are NaN.
         """
         self._check_shape("p_params", p_params, self._p_channels)
         return self._gaussian(
@@ -280,12 +280,12 @@ class NormalStochasticBlock(nn.Module):
         Returns
         -------
         (mean, logvar, distribution)
-            Of shape (B, c_vars, [Z], Y, X).
+            All three have the shape (B, c_vars, [Z], Y, X).
 
         Raises
         ------
         ValueError
-            Wrong number of channels or axes, or parameters that are NaN.
+            The number of channels or axes is wrong, or parameters are NaN.
         """
         self._check_shape("q_params", q_params, self.c_in)
         both = self.conv_in_q(q_params)

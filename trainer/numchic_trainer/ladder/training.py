@@ -106,7 +106,7 @@ class LadderTraining:
     step : int
         Steps done.
     seconds : float
-        Time they took.
+        Time that these steps took.
     log : list of dict
         One row per hundred steps after the imitation, means over them: step, seconds, loss, mse,
         bpp, kl_bpp and qvar_max; see :class:`Objective`.
@@ -143,7 +143,7 @@ class LadderTraining:
         Parameters
         ----------
         progress : callable, optional
-            As for :func:`numchic_trainer.encode`.
+            The same as in :func:`numchic_trainer.encode`.
         """
         start = time.perf_counter()
         wanted = _FIRST_PER_MINUTE * self.config.minutes
@@ -280,7 +280,7 @@ class LadderTraining:
         UsageError
             The file is no checkpoint, or that of other settings or pictures.
         OSError
-            It cannot be read.
+            The file cannot be read.
         """
         data = path.read_bytes()
         try:

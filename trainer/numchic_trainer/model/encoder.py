@@ -387,7 +387,7 @@ class CoolChicEncoder(ParameterModule):
         return [getattr(layer, kind) for layer in layers]
 
     def forget_quantisation(self) -> None:
-        """Forget steps and orders, as before quantisation."""
+        """Forget steps and orders, as if there had been no quantisation."""
         self.nn_q_step, self.nn_expgol_cnt = _descriptor(None), _descriptor(None)
 
     def get_network_rate(self) -> tuple[DescriptorCoolChic, int]:

@@ -33,7 +33,7 @@ def gather(
     features : sequence of Tensor, float32, shape (F, h', w'), or None
         IFCE features of every grid before their repetition to twice the size; None for zeros.
     n_spatial, n_features : int
-        S and F.
+        Numbers S of neighbours and F of features.
 
     Returns
     -------

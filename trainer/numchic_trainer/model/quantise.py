@@ -65,7 +65,7 @@ def quantise(
     noise_type, noise_parameter : str, float
         See :func:`sample_noise`.
     temperature : float
-        Of :func:`soft_round`.
+        Temperature of :func:`soft_round`.
     generator : torch.Generator, optional
     """
     if quantizer_type == "hardround":

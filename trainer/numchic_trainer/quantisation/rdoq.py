@@ -42,10 +42,10 @@ def optimise_integers(model: CoolChicEncoder, target: Target, seed: int = 0) -> 
     Parameters
     ----------
     model : CoolChicEncoder
-        After :func:`numchic_trainer.quantisation.stepsearch.quantise_networks`.
+        Model that :func:`~numchic_trainer.quantisation.stepsearch.quantise_networks` has seen.
     target : Target
     seed : int
-        Of the order of visits.
+        Seed of the order of visits.
 
     Returns
     -------

@@ -31,7 +31,7 @@ def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -
     path : Path
     training : Training
     identity : str
-        Of picture and settings; a checkpoint is only loaded for the same.
+        Digest of picture and settings; a checkpoint is loaded only for the same ones.
     extra : object
         Anything that JSON can hold.
     """

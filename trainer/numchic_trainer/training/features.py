@@ -57,7 +57,7 @@ class FilterBank:
     Parameters
     ----------
     n_scales : int
-        At most.
+        Largest number of scales.
     """
 
     _GAIN = 32.0

@@ -25,16 +25,16 @@ class Phase:
     ----------
     name : str
     n_iterations : int
-        Of every candidate.
+        Number of iterations of every candidate.
     n_evaluations : int
-        Evaluations on the way; the best parameters seen are kept.
+        Number of evaluations on the way; the best parameters seen are kept.
     n_kept : int
         Number of candidates, the best ones, that go on to the next phase.
     lmbda, learning_rate : float
     cosine : bool
         Whether the learning rate falls to nearly zero along a cosine.
     temperature, noise : (float, float)
-        Of soft rounding and of Gaussian noise, at the start and at the end.
+        Parameters of soft rounding and Gaussian noise, at the start and at the end.
     latent_betas : (float, float)
     network_rate : float
         Weight of the bits of the networks.

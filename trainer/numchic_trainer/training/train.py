@@ -52,12 +52,12 @@ class Training:
     candidates : list of parameters
         Where the first phase starts; later phases start from the best ones of the phase before.
     seed : int
-        Of the noise.
+        Seed of the noise.
 
     Attributes
     ----------
     results : list of Evaluation
-        Of the candidates that have finished the present phase.
+        Results of the candidates that have finished the present phase.
     phase_index : int
     run : Run or None
         None between two runs.
