@@ -59,7 +59,7 @@ def test_npy(data_type: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "data_type", "bitdepth"),
     [
-        ("png", "rgb", 10),
+        ("tiff", "rgb", 10),
         ("png", "yuv444", 8),
         ("ppm", "yuv420", 8),
         ("yuv", "rgb", 8),
