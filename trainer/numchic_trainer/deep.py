@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from numchic_bitstream import UsageError
 
 _SWAPPED = {"B": "L", "L": "B", "N": "L" if sys.byteorder == "big" else "B"}
-_SCALES = {"L;2": 85, "L;4": 17}
+_SCALES = {"1": 255, "L;2": 85, "L;4": 17}
 _SHALLOW = ("L", "LA", "RGB", "RGBA", "YCbCr")
 _TIFF_BITS = 258
 _HEAD = 1 << 16  # bytes, within which a file says how deep it is
@@ -88,8 +88,8 @@ def _raw_mode(image: Image.Image) -> str:
 
 def _set_raw_mode(image: Any, raw: str) -> None:
     image.tile = [
-        (codec, box, offset, raw if isinstance(args, str) else (raw, *args[1:]))
-        for codec, box, offset, args in image.tile
+        tile._replace(args=raw if isinstance(tile.args, str) else (raw, *tile.args[1:]))
+        for tile in image.tile
     ]
 
 
@@ -117,6 +117,7 @@ def _n_bits(file: BinaryIO, image: Any) -> int:
 
 
 def _scale_transparency(image: Image.Image, raw: str) -> None:
-    """Put the transparent colour of a grey PNG of 2 or 4 bits to the scale of its samples."""
+    """Put the transparent colour of a grey PNG of 1 to 4 bits to the scale of its samples."""
     if "transparency" in image.info and raw in _SCALES:
-        image.info["transparency"] *= _SCALES[raw]
+        # Some versions of Pillow have done so for one bit.
+        image.info["transparency"] = min(255, _SCALES[raw] * image.info["transparency"])
