@@ -25,7 +25,6 @@ from numchic_bitstream import Metadata
 from numchic_trainer import read_picture
 from pictures import picture, yuv_picture
 
-
 NEEDS_AVIF = pytest.mark.skipif(
     ".avif" not in Image.registered_extensions(), reason="this Pillow has no AVIF"
 )
@@ -421,7 +420,8 @@ def test_bad_npy_files(tmp_path: Path) -> None:
             read_picture(path, data_type=data_type)
     whole = path.read_bytes()
     huge = whole.replace(b"(2, 2), }    ", b"(16383, 16383), }")[: len(whole)]
-    for data in (*(whole[:n] for n in range(len(whole))), whole + b"\0", huge):
+    unclosed = whole.replace(b"(2, 2), }", b"(2, 2)   ")
+    for data in (*(whole[:n] for n in range(len(whole))), whole + b"\0", huge, unclosed):
         path.write_bytes(data)
         with pytest.raises(UsageError):
             read_picture(path)
@@ -777,3 +777,22 @@ def test_open_files(tmp_path: Path) -> None:
             assert np.array_equal(found.to_rgb(), expected)
     bare = io.BytesIO(encode_image(yuv, "yuv"))
     assert read_picture(bare, size=(4, 6)).to_bytes() == yuv.to_bytes()
+
+
+def damaged_avif() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(16, 16)).save(buffer, "AVIF")
+    return buffer.getvalue().replace(b"pitm\0\0\0\0\0\1", b"pitm\0\0\0\0\0\2")  # RuntimeError
+
+
+def damaged_dds() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(5, 9)).save(buffer, "DDS")
+    return buffer.getvalue()[:80] + bytes(4) + buffer.getvalue()[84:]  # NotImplementedError
+
+
+@pytest.mark.parametrize("make", [pytest.param(damaged_avif, marks=NEEDS_AVIF), damaged_dds])
+def test_whatever_pillow_raises_is_damage(tmp_path: Path, make: Any) -> None:
+    (tmp_path / "a").write_bytes(make())
+    with pytest.raises(UsageError, match="damaged"):
+        read_picture(tmp_path / "a")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+import tokenize
 from pathlib import Path
 from typing import BinaryIO
 
@@ -146,7 +147,7 @@ def _read_npy(
 ) -> Picture:
     try:
         shape, fortran, kind = _NPY_HEADERS[np.lib.format.read_magic(file)](file)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, SyntaxError, tokenize.TokenError) as error:
         raise UsageError(f"malformed NPY file: {error}", name) from error
     if kind.newbyteorder("=") not in (np.uint8, np.uint16):
         raise UsageError("no samples", name, None, kind, "uint8 or uint16")
@@ -172,12 +173,7 @@ def _read_npy(
 def _read_with_pillow(file: BinaryIO, name: str) -> Picture:
     try:
         with Image.open(file) as image:
-            check_size(name, image.height, image.width)
-            _check_pixels(image)
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-                raise UsageError(
-                    "a still picture is needed", name, None, "an animation", "one frame"
-                )
+            _check_opened(image, name)
             upright, samples = deep.load(file, image, name)
             metadata = _metadata(image, upright)
             is_png = image.format == "PNG"
@@ -190,12 +186,10 @@ def _read_with_pillow(file: BinaryIO, name: str) -> Picture:
         raise UsageError("not a picture that Pillow knows", name) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UsageError(f"the picture is too large: {error}", name) from error
-    except (SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(_damage(error), name) from error
-    except OSError as error:
-        if error.errno is not None:  # the file system
+    except (UsageError, MemoryError):
+        raise
+    except Exception as error:  # of Pillow's decoders, which raise RuntimeError, TypeError, ...
+        if isinstance(error, OSError) and error.errno is not None:  # the file system
             raise
         raise UsageError(_damage(error), name) from error
 
@@ -206,11 +200,14 @@ def _damage(error: Exception) -> str:
     return f"the picture is damaged: {error}"
 
 
-def _check_pixels(image: Image.Image) -> None:
-    """Make an error of Pillow's warning, whose filters are those of the process."""
+def _check_opened(image: Image.Image, name: str) -> None:
+    check_size(name, image.height, image.width)
     allowed = Image.MAX_IMAGE_PIXELS
+    # To Pillow that is a warning, and what becomes of warnings is up to the process.
     if allowed is not None and image.height * image.width > allowed:
         raise Image.DecompressionBombError(f"more than {allowed} pixels")
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise UsageError("a still picture is needed", name, None, "an animation", "one frame")
 
 
 def _check_opaque(name: str, opaque: object, image: Image.Image) -> None:
