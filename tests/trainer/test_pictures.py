@@ -752,7 +752,7 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     assert len(pictures) == 5 * (len(paths) - 2)
 
 
-def test_open_files(tmp_path: Path) -> None:
+def test_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Standard input has no extension, and cannot be read twice."""
     samples = picture(4, 6)
     deep_one = picture(4, 6, 1023)
@@ -775,6 +775,12 @@ def test_open_files(tmp_path: Path) -> None:
             assert found.to_bytes() == expected.to_bytes()
         else:
             assert np.array_equal(found.to_rgb(), expected)
+    monkeypatch.setattr("numchic_trainer.pictures._MAX_BYTES", 1000)
+    reading, writing = os.pipe()
+    os.write(writing, bytes(1001))
+    os.close(writing)
+    with open(reading, "rb") as pipe, pytest.raises(UsageError, match="too large"):  # noqa: PTH123
+        read_picture(pipe)
     bare = io.BytesIO(encode_image(yuv, "yuv"))
     assert read_picture(bare, size=(4, 6)).to_bytes() == yuv.to_bytes()
 

@@ -28,6 +28,7 @@ from numchic_trainer.planar import (
     yuv_layout,
 )
 
+_MAX_BYTES = 1 << 31  # more than the samples of the largest picture
 _MAX_NETPBM_HEADER = 1 << 16  # bytes, comments included
 _NPY_MAGIC = b"\x93NUMPY"
 _NPY_HEADERS = {
@@ -92,14 +93,21 @@ def read_picture(
     """
     if not isinstance(source, str | Path):
         name = Path(str(getattr(source, "name", "-"))).name
-        return _read(_seekable(source), name, "", size, data_type, bitdepth)
+        return _read(_seekable(source, name), name, "", size, data_type, bitdepth)
     path = Path(source)
     with path.open("rb") as file:
-        return _read(_seekable(file), path.name, path.suffix.lower(), size, data_type, bitdepth)
+        return _read(
+            _seekable(file, path.name), path.name, path.suffix.lower(), size, data_type, bitdepth
+        )
 
 
-def _seekable(file: BinaryIO) -> BinaryIO:
-    return file if file.seekable() else io.BytesIO(file.read())
+def _seekable(file: BinaryIO, name: str) -> BinaryIO:
+    if file.seekable():
+        return file
+    contents = file.read(_MAX_BYTES + 1)
+    if len(contents) > _MAX_BYTES:
+        raise UsageError("too large for a picture", name, None, None, f"{_MAX_BYTES} bytes")
+    return io.BytesIO(contents)
 
 
 def _read(
