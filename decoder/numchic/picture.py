@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def empty_planes(
     return np.empty(img_size, dtype), np.empty(chroma, dtype), np.empty(chroma, dtype)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture:
     """One decoded frame.
 
@@ -49,7 +49,7 @@ class Picture:
     planes: tuple[Samples, Samples, Samples]
     data_type: FrameDataType
     bitdepth: int
-    metadata: Metadata | None = field(default=None, repr=False)
+    metadata: Metadata | None = None
 
     def __post_init__(self) -> None:
         red, green, blue = (plane.view() for plane in self.planes)
@@ -59,6 +59,20 @@ class Picture:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Picture, (self.planes, self.data_type, self.bitdepth, self.metadata)
+
+    def __repr__(self) -> str:
+        size = f"{self.width}x{self.height}"
+        return f"<{type(self).__name__} {size}, {self.data_type}, {self.bitdepth} bits>"
+
+    def _repr_png_(self) -> bytes | None:
+        """PNG of the 8 highest bits, for notebooks; None for YUV, whose colours are not known."""
+        if self.data_type != "rgb":
+            return None
+        from numchic.files.images import encode_image
+
+        shift = self.bitdepth - 8
+        red, green, blue = ((plane >> shift).astype(np.uint8) for plane in self.planes)
+        return encode_image(Picture((red, green, blue), "rgb", 8, self.metadata), "png")
 
     @property
     def height(self) -> int:

@@ -151,23 +151,25 @@ def test_a_folder_without_the_right_to_write(target: Path) -> None:
     assert_nothing_happened(target)
 
 
-@pytest.mark.parametrize("moment", ["mkstemp", "chmod"])
+@pytest.mark.parametrize("moment", ["token_hex", "replace"])
 def test_a_folder_that_vanishes(moment: str, tmp_path: Path) -> None:
     """Before the temporary file is made, or before it gets its name."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    owner = {"mkstemp": "tempfile", "chmod": "pathlib.Path"}[moment]
+    owner = {"token_hex": "secrets", "replace": "pathlib.Path"}[moment]
     before = f"""
-import pathlib, shutil, tempfile
+import pathlib, secrets, shutil
 original = {owner}.{moment}
 def vanish(*arguments, **options):
-    shutil.rmtree({str(folder)!r})
+    shutil.rmtree({str(folder)!r}, ignore_errors=True)
     return original(*arguments, **options)
 {owner}.{moment} = vanish
 """
     result = run_command("decode", EXAMPLE, folder / "out.png", before=before)
     assert result.returncode == 5
     assert result.stderr.count(b"\n") == 1
+    assert b"folder/out.png" in result.stderr
+    assert b".numchic-" not in result.stderr
     assert not folder.exists()
 
 

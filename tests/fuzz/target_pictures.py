@@ -25,7 +25,7 @@ def decode(data: bytes) -> str:
     if zlib.crc32(data) % 16 == 0:
         again = numchic.decode(data, frame=0, limits=LIMITS, threads=2)
         require(again.to_bytes() == picture.to_bytes(), "another picture the second time")
-    if picture.metadata is not None and (picture.data_type, picture.bitdepth) == ("rgb", 8):
+    if picture.metadata is not None and picture.data_type == "rgb":
         encode_image(picture, "png")
     return f"picture, {picture.data_type}, {picture.bitdepth}"
 

@@ -1,44 +1,50 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pictures to encode: whatever Pillow reads, deep PPM and PGM, planar YUV (coolchic-5, 12.5)."""
+"""Pictures to encode: whatever Pillow reads, deep PPM and PGM, NPY, and planar ones."""
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
-import warnings
+import tokenize
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from numchic.files.png import restored, significant_bits
 from numchic.picture import Picture, Samples
 from numchic_bitstream import Metadata, UsageError
+from numchic_trainer import deep
+from numchic_trainer.planar import (
+    YuvType,
+    check_bitdepth,
+    check_samples,
+    check_size,
+    read_y4m,
+    read_yuv,
+    yuv_layout,
+)
 
-_MAX_SIDE = 16383  # what the header can express
+_MAX_BYTES = 1 << 31  # more than the samples of the largest picture
 _MAX_NETPBM_HEADER = 1 << 16  # bytes, comments included
-_NAME_SIZE = re.compile(r"(?<!\d)(\d+)x(\d+)(?!\d)")
-_NAME_TYPE = re.compile(r"(?<!\d)(420|444)(?!\d)")
-_NAME_DEPTH = re.compile(r"(?<!\d)(\d+)b(?:it)?(?![a-z])|p(10|12|14|16)(?:le)?(?!\d)")
+_NPY_MAGIC = b"\x93NUMPY"
+_NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 PICTURE_SUFFIXES = {
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".yuv",
+    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".npy", ".pgm",
+    ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp", ".y4m", ".yuv",
 }  # fmt: skip
 """Names of pictures in a folder end so."""
 
-YuvType = Literal["yuv420", "yuv444"]
-
-
-class _Yuv(NamedTuple):
-    height: int
-    width: int
-    data_type: YuvType
-    bitdepth: int
-
 
 def read_picture(
-    path: Path | str,
+    source: Path | str | BinaryIO,
     *,
     size: tuple[int, int] | None = None,
     data_type: YuvType | None = None,
@@ -47,23 +53,32 @@ def read_picture(
     """Read a picture to encode.
 
     - ``.ppm``, ``.pgm`` (binary): RGB or grey of 8 to 16 bits.
+    - ``.npy``: (H, W, 3) or grey (H, W); ``uint8`` has 8 bits, ``uint16`` has 16 or what
+      ``bitdepth`` says; RGB, or (H, W, 3) of YUV if ``data_type`` is ``yuv444``.
+    - ``.y4m``: one frame, 4:2:0 or 4:4:4, 8 to 16 bits.
     - ``.yuv``: one planar frame, above 8 bits in little-endian words. What the arguments do not say
       is taken from a name such as ``park_352x288_420_8b.yuv`` or ``park_352x288_yuv420p10.yuv``:
       width x height, 420 or 444, and the depth before ``b`` or after ``p``; 8 bits and 4:2:0
       otherwise.
-    - Everything else through Pillow, as RGB of 8 bits or, if it is 16-bit grey, of 16 bits. The
-      orientation that a camera has noted is applied; an alpha channel must be opaque. Colour
-      profile, Exif data and texts of the file become the metadata of the picture.
+    - Everything else through Pillow. PNG and TIFF files of 16 bits have all of them, or as many as
+      the chunk sBIT of a PNG file says and its samples hold; other files with more than 8 bits are
+      refused. Grey becomes RGB. The orientation that a camera has noted is applied; all pixels must
+      be opaque. Of photographs with further pictures in them (MPO) it is the first. Colour profile,
+      Exif data and texts of the file become the metadata of the picture.
+
+    In 4:2:0 an odd height or width is halved downwards. A file of a program that halves upwards, of
+    which the size tells, loses the last row or column of U and V.
 
     Parameters
     ----------
-    path : Path
+    source : Path or binary file
+        Of a file its contents tell the format; it is ``.yuv`` if they do not and ``size`` is given.
     size : (int, int), optional
         Height and width of a ``.yuv`` file.
     data_type : {"yuv420", "yuv444"}, optional
-        Of a ``.yuv`` file.
+        Of a ``.yuv`` or ``.npy`` file.
     bitdepth : int, optional
-        Of a ``.yuv`` file, 8 .. 16.
+        Of a ``.yuv`` or ``.npy`` file, 8 .. 16.
 
     Returns
     -------
@@ -76,74 +91,167 @@ def read_picture(
     OSError
         It cannot be read.
     """
-    path = Path(path)
-    kind = path.suffix.lower()
+    if not isinstance(source, str | Path):
+        name = Path(str(getattr(source, "name", "-"))).name
+        return _read(_seekable(source, name), name, "", size, data_type, bitdepth)
+    path = Path(source)
+    with path.open("rb") as file:
+        return _read(
+            _seekable(file, path.name), path.name, path.suffix.lower(), size, data_type, bitdepth
+        )
+
+
+def _seekable(file: BinaryIO, name: str) -> BinaryIO:
+    if file.seekable():
+        return file
+    contents = file.read(_MAX_BYTES + 1)
+    if len(contents) > _MAX_BYTES:
+        raise UsageError("too large for a picture", name, None, None, f"{_MAX_BYTES} bytes")
+    return io.BytesIO(contents)
+
+
+def _read(
+    file: BinaryIO,
+    name: str,
+    suffix: str,
+    size: tuple[int, int] | None,
+    data_type: YuvType | None,
+    bitdepth: int | None,
+) -> Picture:
+    magic = file.read(16)
+    file.seek(0)
+    kind = _kind(magic, suffix or (".yuv" if size is not None else ""))
     if kind == ".yuv":
-        return _read_yuv(path, _yuv_format(path, size, data_type, bitdepth))
-    for name, value in (("size", size), ("data_type", data_type), ("bitdepth", bitdepth)):
-        if value is not None:
-            raise UsageError("the file itself says that", name, None, value, "for .yuv files only")
-    return _read_netpbm(path) if kind in (".ppm", ".pgm") else _read_with_pillow(path)
+        return read_yuv(file, name, yuv_layout(name, size, data_type, bitdepth))
+    for option, value in (("size", size), ("data_type", data_type), ("bitdepth", bitdepth)):
+        if value is not None and (kind != ".npy" or option == "size"):
+            allowed = "for .yuv files only" if option == "size" else "for .yuv and .npy files only"
+            raise UsageError("the file itself says that", option, None, value, allowed)
+    if kind == ".npy":
+        return _read_npy(file, name, data_type, bitdepth)
+    readers = {".ppm": _read_netpbm, ".y4m": read_y4m}
+    return readers.get(kind, _read_with_pillow)(file, name)
 
 
-def _check_size(path: Path, height: int, width: int) -> None:
-    if not (1 <= height <= _MAX_SIDE and 1 <= width <= _MAX_SIDE):
-        raise UsageError(
-            "the format has no such size", path.name, None, f"{width}x{height}",
-            f"1 .. {_MAX_SIDE} either way",
-        )  # fmt: skip
+def _kind(magic: bytes, suffix: str) -> str:
+    """Extension of the kind of file that this is; none if Pillow has to know."""
+    if suffix in (".ppm", ".pgm") or re.match(rb"P[56]\s", magic):
+        return ".ppm"
+    for start, kind in ((_NPY_MAGIC, ".npy"), (b"YUV4MPEG2 ", ".y4m")):
+        if suffix == kind or (suffix != ".yuv" and magic.startswith(start)):
+            return kind
+    return suffix if suffix == ".yuv" else ""
 
 
-def _rgb(samples: NDArray[np.uint8 | np.uint16], bitdepth: int) -> Picture:
-    red, green, blue = (np.ascontiguousarray(samples[..., c]) for c in range(3))
+def _rgb(samples: Samples, bitdepth: int) -> Picture:
+    """Make a picture of RGB or of grey with its channels last."""
+    three = np.broadcast_to(samples, (*samples.shape[:2], 3))
+    red, green, blue = (np.ascontiguousarray(three[..., c]) for c in range(3))
     return Picture((red, green, blue), "rgb", bitdepth)
 
 
-def _read_with_pillow(path: Path) -> Picture:
+def _read_npy(
+    file: BinaryIO, name: str, data_type: YuvType | None, bitdepth: int | None
+) -> Picture:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                _check_size(path, image.height, image.width)
-                if getattr(image, "n_frames", 1) > 1:
-                    raise UsageError(
-                        "a still picture is needed", path.name, None, "an animation", "one frame"
-                    )
-                upright = ImageOps.exif_transpose(image)
-                metadata = _metadata(image, upright)
-                return dataclasses.replace(_from_pillow(path, upright), metadata=metadata)
+        shape, fortran, kind = _NPY_HEADERS[np.lib.format.read_magic(file)](file)
+    except (ValueError, KeyError, SyntaxError, tokenize.TokenError) as error:
+        raise UsageError(f"malformed NPY file: {error}", name) from error
+    if kind.newbyteorder("=") not in (np.uint8, np.uint16):
+        raise UsageError("no samples", name, None, kind, "uint8 or uint16")
+    if len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (3,)):
+        raise UsageError("no picture", name, None, shape, "(H, W, 3) or (H, W)")
+    check_size(name, *shape[:2])
+    if data_type == "yuv420" or (data_type == "yuv444" and shape[2:] != (3,)):
+        allowed = "yuv444 for (H, W, 3)"
+        raise UsageError("an array cannot be that", "data_type", None, data_type, allowed)
+    bitdepth = 8 * kind.itemsize if bitdepth is None else bitdepth
+    check_bitdepth(bitdepth)
+    expected = int(np.prod(shape)) * kind.itemsize
+    contents = file.read(expected + 1)
+    if len(contents) != expected:
+        raise UsageError("wrong size of the file", name, None, None, f"{expected} bytes of samples")
+    stored = np.frombuffer(contents, kind).reshape(shape, order="F" if fortran else "C")
+    check_samples(name, stored, bitdepth)
+    samples: Samples = stored.astype(np.uint8 if bitdepth == 8 else np.uint16)
+    picture = _rgb(samples.reshape(*shape[:2], -1), bitdepth)
+    return dataclasses.replace(picture, data_type=data_type or "rgb")
+
+
+def _read_with_pillow(file: BinaryIO, name: str) -> Picture:
+    try:
+        with Image.open(file) as image:
+            _check_opened(image, name)
+            upright, samples = deep.load(file, image, name)
+            metadata = _metadata(image, upright)
+            is_png = image.format == "PNG"
+        if samples is None:
+            picture = _shallow(upright, name)
+        else:
+            picture = _deep(samples, upright, name, significant_bits(file) if is_png else None)
+        return dataclasses.replace(picture, metadata=metadata)
     except UnidentifiedImageError as error:
-        raise UsageError("not a picture that Pillow knows", path.name) from error
+        raise UsageError("not a picture that Pillow knows", name) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UsageError(f"the picture is too large: {error}", path.name) from error
-    except (SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, UsageError):
+        raise UsageError(f"the picture is too large: {error}", name) from error
+    except (UsageError, MemoryError):
+        raise
+    except Exception as error:  # of Pillow's decoders, which raise RuntimeError, TypeError, ...
+        if isinstance(error, OSError) and error.errno is not None:  # the file system
             raise
-        raise UsageError(f"the picture is damaged: {error}", path.name) from error
-    except OSError as error:
-        if error.errno is not None:  # the file system
-            raise
-        raise UsageError(f"the picture is damaged: {error}", path.name) from error
+        raise UsageError(_damage(error), name) from error
 
 
-def _from_pillow(path: Path, image: Image.Image) -> Picture:
-    if image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.uint16)
-        return Picture((grey, grey, grey), "rgb", 16)
+def _damage(error: Exception) -> str:
+    if "MAX_TEXT" in str(error):  # the names of Pillow's limits
+        return "the file's texts or colour profile are larger than Pillow reads: remove them"
+    return f"the picture is damaged: {error}"
+
+
+def _check_opened(image: Image.Image, name: str) -> None:
+    check_size(name, image.height, image.width)
+    allowed = Image.MAX_IMAGE_PIXELS
+    # To Pillow that is a warning, and what becomes of warnings is up to the process.
+    if allowed is not None and image.height * image.width > allowed:
+        raise Image.DecompressionBombError(f"more than {allowed} pixels")
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise UsageError("a still picture is needed", name, None, "an animation", "one frame")
+
+
+def _check_opaque(name: str, opaque: object, image: Image.Image) -> None:
+    if not opaque:
+        raise UsageError(
+            "Cool-chic has no transparency: flatten the picture first", name, None,
+            f"mode {image.mode}", "opaque pixels",
+        )  # fmt: skip
+
+
+def _shallow(image: Image.Image, name: str) -> Picture:
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        if rgba.getchannel("A").getextrema() != (255, 255):
-            raise UsageError(
-                "Cool-chic has no transparency: flatten the picture first", path.name, None,
-                f"mode {image.mode}", "opaque pixels",
-            )  # fmt: skip
-        image = rgba
+        image = image.convert("RGBA")
+        _check_opaque(name, image.getchannel("A").getextrema() == (255, 255), image)
     elif image.mode not in ("1", "L", "P", "RGB", "YCbCr"):
         raise UsageError(
-            "convert the picture to RGB first", path.name, None, f"mode {image.mode}",
-            "grey, palette, RGB, or 16-bit grey",
+            "convert the picture to RGB first", name, None, f"mode {image.mode}",
+            "grey, palette or RGB",
         )  # fmt: skip
     return _rgb(np.asarray(image.convert("RGB")), 8)
+
+
+def _deep(
+    samples: NDArray[np.uint16], image: Image.Image, name: str, significant: int | None
+) -> Picture:
+    n_channels = samples.shape[2]
+    colours, alpha = np.split(samples, [(n_channels - 1) | 1], axis=2)
+    _check_opaque(name, (alpha == 65535).all(), image)
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        _check_opaque(name, (colours != transparent).any(axis=2).all(), image)
+    if significant is not None and 8 <= significant < 16:
+        true = restored(colours, significant)
+        if true is not None:
+            return _rgb(true.astype(np.uint8) if significant == 8 else true, significant)
+    return _rgb(colours, 16)
 
 
 def _metadata(image: Image.Image, upright: Image.Image) -> Metadata | None:
@@ -178,91 +286,31 @@ def _decode(text: bytes) -> str:
         return text.decode("latin-1")
 
 
-def _read_netpbm(path: Path) -> Picture:
+def _read_netpbm(file: BinaryIO, name: str) -> Picture:
     """Binary PPM and PGM; Pillow would reduce 16 bits to 8."""
-    with path.open("rb") as file:
-        data = file.read(_MAX_NETPBM_HEADER)
-        numbers, start = _netpbm_header(path, data)
-        width, height, maximum = numbers
-        _check_size(path, height, width)
-        bitdepth = maximum.bit_length()
-        if not 8 <= bitdepth <= 16 or maximum + 1 != 1 << bitdepth:
-            raise UsageError("no whole number of bits", path.name, None, maximum, "255 .. 65535")
-        n_channels = 3 if data[:2] == b"P6" else 1
-        kind = np.dtype(np.uint8 if bitdepth == 8 else ">u2")
-        size = height * width * n_channels * kind.itemsize
-        file.seek(start)
-        contents = file.read(size)
+    data = file.read(_MAX_NETPBM_HEADER)
+    numbers, start = _netpbm_header(name, data)
+    width, height, maximum = numbers
+    check_size(name, height, width)
+    bitdepth = maximum.bit_length()
+    if not 8 <= bitdepth <= 16 or maximum + 1 != 1 << bitdepth:
+        raise UsageError("no whole number of bits", name, None, maximum, "255 .. 65535")
+    n_channels = 3 if data[:2] == b"P6" else 1
+    kind = np.dtype(np.uint8 if bitdepth == 8 else ">u2")
+    size = height * width * n_channels * kind.itemsize
+    file.seek(start)
+    contents = file.read(size)
     if len(contents) < size:
-        raise UsageError("the file is too short", path.name, None, len(contents), f"{size} bytes")
+        raise UsageError("the file is too short", name, None, len(contents), f"{size} bytes")
     samples = np.frombuffer(contents, kind).reshape(height, width, n_channels)
-    _check_samples(path, samples, bitdepth)
-    native = samples.astype(kind.newbyteorder("="))
-    return _rgb(np.broadcast_to(native, (height, width, 3)), bitdepth)
+    check_samples(name, samples, bitdepth)
+    return _rgb(samples.astype(kind.newbyteorder("=")), bitdepth)
 
 
-def _netpbm_header(path: Path, data: bytes) -> tuple[list[int], int]:
+def _netpbm_header(name: str, data: bytes) -> tuple[list[int], int]:
     """Width, height and maximum, and where the samples start."""
     token = rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,9})"
     match = re.match(rb"P[56]" + token * 3 + rb"\s", data)
     if match is None:
-        raise UsageError("not a binary PPM or PGM file", path.name, None, data[:2], "P5 or P6")
+        raise UsageError("not a binary PPM or PGM file", name, None, data[:2], "P5 or P6")
     return [int(group) for group in match.groups()], match.end()
-
-
-def _check_samples(path: Path, samples: NDArray[np.generic], bitdepth: int) -> None:
-    largest = int(samples.max()) if samples.size else 0
-    if largest >> bitdepth:
-        allowed = f"0 .. {(1 << bitdepth) - 1}"
-        raise UsageError("a sample is too large", path.name, None, largest, allowed)
-
-
-def _yuv_format(
-    path: Path,
-    size: tuple[int, int] | None,
-    data_type: YuvType | None,
-    bitdepth: int | None,
-) -> _Yuv:
-    """Arguments, completed from the file name."""
-    name = path.stem.lower()
-    if size is None:
-        match = _NAME_SIZE.search(name)
-        if match is None:
-            raise UsageError("the size is not known", path.name, None, None, "such as 352x288")
-        size = (int(match[2]), int(match[1]))
-        name = name.replace(match[0], " ")  # its digits mean nothing else
-    if data_type is None:
-        match = _NAME_TYPE.search(name)
-        data_type = "yuv444" if match is not None and match[1] == "444" else "yuv420"
-    if bitdepth is None:
-        match = _NAME_DEPTH.search(name)
-        bitdepth = 8 if match is None else int(match[1] or match[2])
-    if not 8 <= bitdepth <= 16:
-        raise UsageError("no such depth", "bitdepth", None, bitdepth, "8 .. 16")
-    _check_size(path, *size)
-    return _Yuv(size[0], size[1], data_type, bitdepth)
-
-
-def _read_yuv(path: Path, form: _Yuv) -> Picture:
-    chroma = (form.height, form.width)
-    if form.data_type == "yuv420":
-        chroma = (form.height // 2, form.width // 2)
-    shapes = [(form.height, form.width), chroma, chroma]
-    kind = np.dtype(np.uint8 if form.bitdepth == 8 else "<u2")
-    expected = sum(height * width for height, width in shapes) * kind.itemsize
-    found = path.stat().st_size
-    if found != expected:
-        raise UsageError(
-            "wrong size of the file", path.name, None, f"{found} bytes",
-            f"{expected} bytes for one {form.width}x{form.height} frame, {form.data_type}, "
-            f"{form.bitdepth} bits",
-        )  # fmt: skip
-    samples = np.fromfile(path, kind)
-    _check_samples(path, samples, form.bitdepth)
-    planes: list[Samples] = []
-    start = 0
-    for height, width in shapes:
-        part = samples[start : start + height * width].reshape(height, width)
-        planes.append(part.astype(kind.newbyteorder("=")))
-        start += part.size
-    return Picture((planes[0], planes[1], planes[2]), form.data_type, form.bitdepth)

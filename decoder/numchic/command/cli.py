@@ -151,11 +151,11 @@ def decode_command(
 ) -> None:
     """Decode the stream IN to the file OUT.
 
-    OUT ends in .png (8-bit RGB), .ppm (RGB of any depth), .yuv (planes of a YUV picture or video),
-    .y4m (the same with a header) or .npy. The frames of a video in any other format than .yuv and
-    .y4m go into numbered files: out.png stands for out-%04d.png. "-" is standard input or output;
-    for the latter the format is PPM, YUV, or Y4M for a video, unless --format says otherwise. PNG
-    files get colour profile, Exif data and texts of IN.
+    OUT ends in .png, .ppm (RGB of any depth), .tif (RGB of 8 or 16 bits), .yuv (planes of a YUV
+    picture or video), .y4m (the same with a header) or .npy. The frames of a video in any other
+    format than .yuv and .y4m go into numbered files: out.png stands for out-%04d.png. "-" is
+    standard input or output; for the latter the format is PPM, YUV, or Y4M for a video, unless
+    --format says otherwise. PNG files get colour profile, Exif data and texts of IN.
     """
     with exit_status():
         if kind is None and output_name != "-":

@@ -136,9 +136,9 @@ _SOURCE: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--size",), {"metavar": "WxH", "help": "Of a .yuv file."}),
     (
         ("--data-type",),
-        {"type": click.Choice(["yuv420", "yuv444"]), "help": "Of a .yuv file."},
+        {"type": click.Choice(["yuv420", "yuv444"]), "help": "Of a .yuv or .npy file."},
     ),
-    (("--bitdepth",), {"type": click.IntRange(8, 16), "help": "Of a .yuv file."}),
+    (("--bitdepth",), {"type": click.IntRange(8, 16), "help": "Of a .yuv or .npy file."}),
 ]
 
 
@@ -225,8 +225,9 @@ def _require_torch() -> None:
 def encode_command(**arguments: Any) -> None:
     """Encode the picture IN to the Cool-chic 5.0 stream OUT.
 
-    IN is any picture that Pillow reads, a PPM of up to 16 bits, or a planar .yuv file. With several
-    pictures OUT is a folder. The stream is decoded again and compared before it is written.
+    IN is any picture that Pillow reads, PNG, TIFF, PPM and .npy of up to 16 bits, a planar .yuv
+    file, or a .y4m file of one frame. With several pictures OUT is a folder. The stream is decoded
+    again and compared before it is written.
 
     What an interrupted encode has learned is kept beside OUT, in a file that ends in .training.
     """
