@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Folders of vectors that are not in our form: indexes as the reference decoder's users keep them.
 
-Known are, in any folder below the one given: ``suite.json`` with sidecars and expected files, of older
-generations, or of published streams with the repositories they are from; ``malformed/index.jsonl``;
-``expected.json`` with CRC-32 sums.
+Known are, in any folder below the one given: ``suite.json`` with sidecars and expected files, of
+older generations, or of published streams with the repositories they are from;
+``malformed/index.jsonl``; ``expected.json`` with CRC-32 sums.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def run_vectors(
 
     def run(vector: Vector) -> Result:
         if claimed and vector.generation not in claimed:
-            return Result(vector.id, Outcome.NOT_SUPPORTED, f"generation {vector.generation}")
+            reason = f"the decoder is not said to know generation {vector.generation}"
+            return Result(vector.id, Outcome.NOT_SUPPORTED, reason)
         if command is not None:
             return command(vector)
         if not hasattr(local, "worker"):
