@@ -85,8 +85,8 @@ def decode(
     Notes
     -----
     Latents are exact. Samples are those of this project's documented float32 arithmetic, the same
-    everywhere. Those of 5.0 are within one level of the official decoder's, those of 4.x equal to
-    them.
+    everywhere. Those of 5.0 stills are within one level of the official decoder's; in long videos
+    errors are carried on from frame to frame. Those of 4.x are equal to it.
     """
     decoding = _Decoding(source, limits, threads, progress, check_integrity)
     n_frames = len(decoding.stream.places)
