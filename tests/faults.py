@@ -296,6 +296,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="of faults; default: all")
     parser.add_argument("--all-vectors", action="store_true", help="the whole core level")
     arguments = parser.parse_args()
+    unknown = set(arguments.names) - {fault.name for fault in FAULTS}
+    if unknown:
+        parser.error(f"no such fault: {', '.join(sorted(unknown))}")
     missed = 0
     for fault in FAULTS:
         if arguments.names and fault.name not in arguments.names:

@@ -13,6 +13,7 @@ from typing import Protocol
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import UnsupportedError
 from numchic_bitstream.limits import Limits
+from numchic_bitstream.older import name_of_older
 from numchic_bitstream.structure import CodedFrame, FrameDataType
 from numchic_bitstream.v5.stream import read_stream
 
@@ -52,14 +53,15 @@ def detect_generation(data: bytes, limits: Limits | None = None) -> str:
 
     Returns
     -------
-    {"5.0", "4.2", "4.1", "4.0", "3.x"}
+    {"5.0", "4.2", "4.1", "4.0", "3.x", "2.0"}
     """
-    return _detect(data, limits) or "5.0"
+    return name_of_older(data) or _detect(data, limits) or "5.0"
 
 
 def _detect(data: bytes, limits: Limits | None) -> str | None:
-    # How the other generations begin; a still of 5.0, with 00 10, need not load their modules.
-    if data[:1] != _FIRST_BYTE_OF_4 and data[:2] != b"\0\t":
+    """Name of a generation that can be read; None for a damaged 4.x."""
+    # Most streams of 5.0 begin otherwise, and need not load the modules of 4.x.
+    if data[:1] != _FIRST_BYTE_OF_4:
         return "5.0"
     from numchic_bitstream import v4
 
@@ -86,11 +88,10 @@ def read_any(
     """
     limits = limits or Limits()
     limits.check("stream_bytes", len(data))
-    generation = _detect(data, limits)
-    if generation == "3.x":
-        raise UnsupportedError("a stream of Cool-chic 3.x", "generation", 0, "3.x", ">= 4.0")
-    damaged_4 = generation is None and data[:1] == _FIRST_BYTE_OF_4
-    if generation in {"5.0", None} and not damaged_4:
+    older = name_of_older(data)
+    if older is not None:
+        raise UnsupportedError(f"a stream of Cool-chic {older}", "generation", 0, older, ">= 4.0")
+    if _detect(data, limits) == "5.0":
         return read_stream(data, limits, listener=listener)
     from numchic_bitstream import v4
 

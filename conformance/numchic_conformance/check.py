@@ -41,9 +41,6 @@ from numchic_conformance.stages import Stages, decode_samples, decode_stages, re
 STAGED_GENERATION = "5.0"
 """Generation whose stages can be looked at one by one, and written again."""
 
-GENERATIONS = frozenset({STAGED_GENERATION, "4.2", "4.1", "4.0"})
-"""Generations of the format that our decoder knows."""
-
 StageDecoder = Callable[[bytes], Stages]
 """Gives the stages of a stream, ``samples`` included, for :func:`check_stages`."""
 
@@ -70,10 +67,16 @@ _Check = Callable[[bytes, _Meter], None]
 
 
 def check_ours(vector: Vector) -> Result:
-    """Run numchic on a vector, compare every stage, and write the stream again."""
+    """Run numchic on a vector, compare every stage, and write the stream again.
+
+    It has to decode whatever the suite has recorded of it, also where others may refuse.
+    """
+    if vector.expect is Expect.EITHER and vector.exact and "samples" in vector.digests:
+        vector = replace(vector, expect=Expect.DECODE)
 
     def check(data: bytes, meter: _Meter) -> None:
-        if vector.expect is Expect.DECODE and vector.generation == STAGED_GENERATION:
+        staged = vector.expect is Expect.DECODE and vector.generation == STAGED_GENERATION
+        if staged and vector.digests.keys() - {"samples"}:
             for name, array in decode_stages(data):
                 require_digest(vector, name, array)
         if vector.expect is not Expect.DECODE or has_samples(vector):

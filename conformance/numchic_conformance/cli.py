@@ -30,7 +30,8 @@ def _selection(command: Callable[..., None]) -> Callable[..., None]:
             "patterns",
             multiple=True,
             metavar="PATTERN",
-            help="Only ids or features that match, such as 'arm-*'; may be repeated.",
+            help="Take only vectors with an id or a feature that matches, such as 'arm-*'. The "
+            "option may be repeated.",
         ),
         click.option(
             "--level",
@@ -51,7 +52,9 @@ def _chosen(places: tuple[Path, ...], level: str, patterns: tuple[str, ...]) -> 
     vectors = [vector for suite in load_suites(places) for vector in suite.vectors]
     chosen = select(vectors, Level(level), patterns)
     if not chosen:
-        raise UsageError("no vector is chosen", "filter", None, ", ".join(patterns) or None)
+        raise UsageError(
+            f"no vector is chosen at level {level}", "filter", None, ", ".join(patterns) or None
+        )
     return chosen
 
 
@@ -59,8 +62,9 @@ def _chosen(places: tuple[Path, ...], level: str, patterns: tuple[str, ...]) -> 
 def conformance_command() -> None:
     """Test decoders with streams whose results are known.
 
-    Without SUITE or DIR the suites of the project are used. A DIR may also hold vectors of others,
-    if their index is of a known form.
+    SUITE is a file, or the name of a suite of the project, such as stills. A DIR may also hold
+    vectors of others, if their index is of a known form. Without SUITE or DIR all suites of the
+    project are used.
     """
 
 
@@ -69,45 +73,52 @@ def conformance_command() -> None:
 @click.option(
     "--decoder",
     metavar="COMMAND",
-    help="Any decoder: a command line with {input}, {output} and perhaps {stages}. "
-    "Default: numchic itself.",
+    help="Test this command line, which has {input}, {output} and perhaps {stages} in it. Without "
+    "it numchic itself is tested.",
 )
 @click.option(
-    "--side", default="numchic", show_default=True, help="Another decoder of this Python: trainer."
+    "--side",
+    default="numchic",
+    show_default=True,
+    help="Test another decoder of this Python, such as trainer, the torch modules of the encoder.",
 )
 @click.option(
     "--generation",
     "generations",
     multiple=True,
     metavar="GENERATION",
-    help="Generation of the format that the decoder knows, such as 4.2; may be repeated; others "
-    "are not supported. Default: 5.0, and all for numchic itself.",
+    help="Say which generation of the format the decoder knows, such as 4.2. The option may be "
+    "repeated; vectors of other generations count as not supported. Default: 5.0, and all for "
+    "numchic itself.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Vectors at a time. Default: one per processor."
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Run this many vectors at a time. Default: one per processor.",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=60,
     show_default=True,
-    help="Seconds for one vector.",
+    help="Give up on a vector after this many seconds.",
 )
 @click.option(
     "--unsupported-status",
     type=click.IntRange(1, 127),
     default=3,
     show_default=True,
-    help="Exit status by which the command says that it does not support a stream.",
+    help="Take this exit status of the command to mean that it does not support the stream.",
 )
 @click.option(
     "--report",
     "reports",
     multiple=True,
     type=_PATH,
-    help="Write a report: .json, .xml (JUnit), .md or .html; may be repeated.",
+    help="Write a report to this file: .json, .xml (JUnit), .md or .html. The option may be "
+    "repeated.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Also list what passed.")
+@click.option("-v", "--verbose", is_flag=True, help="List the vectors that passed as well.")
 def run_command(**arguments: Any) -> None:
     """Run a decoder on vectors.
 
@@ -250,7 +261,9 @@ def _require_development_install() -> None:
 
 @conformance_command.command("coverage")
 @click.argument("folder", metavar="[DIR]", required=False, type=_PATH)
-@click.option("--json", "as_json", is_flag=True, help="Every item with all its vectors, as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print every item with all its vectors, as JSON."
+)
 @click.option("--write", is_flag=True, help="Write the table to DIR/coverage.md.")
 def coverage_command(folder: Path | None, as_json: bool, write: bool) -> None:
     """Compute which vectors exercise which part of the format.
@@ -308,8 +321,12 @@ def generate_command(folder: Path | None, check: bool) -> None:
 @conformance_command.command("export-fluster")
 @click.argument("output", metavar="OUT", type=_PATH)
 @_selection
-@click.option("--name", default="numchic-stills", show_default=True, help="Of the suite.")
-@click.option("--base-url", required=True, help="Address of the folder with the streams' folders.")
+@click.option("--name", default="numchic", show_default=True, help="The name of the suite.")
+@click.option(
+    "--base-url",
+    required=True,
+    help="The address of the folder that holds the folders of the streams.",
+)
 def export_fluster_command(
     output: Path,
     places: tuple[Path, ...],
@@ -318,9 +335,17 @@ def export_fluster_command(
     name: str,
     base_url: str,
 ) -> None:
-    """Write the vectors as a test suite for fluster."""
+    """Write the vectors as a test suite for fluster.
+
+    Fluster has no name for Cool-chic, so that the codec is its "None", and not for all pixel
+    formats: RGB is written as planes (gbrp); vectors that it cannot express, and those that must or
+    may be refused, are left out.
+    """
     with exit_status():
         from numchic_conformance.fluster import fluster_suite
 
-        document = fluster_suite(name, _chosen(places, level, patterns), base_url)
+        vectors = _chosen(places, level, patterns)
+        document = fluster_suite(name, vectors, base_url)
         write_file(output, (json.dumps(document, indent=4) + "\n").encode())
+        n = len(document["test_vectors"])
+        click.echo(f"{n} vectors written, {len(vectors) - n} left out")

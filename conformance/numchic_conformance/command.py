@@ -126,19 +126,23 @@ class CommandDecoder:
         if status is None:
             return Result(vector.id, Outcome.TIMEOUT, f"after {self.timeout:g} s")
         if not 0 <= status < _FIRST_SIGNAL_STATUS:
-            return Result(vector.id, Outcome.CRASH, f"exit status {status}: {message}")
+            return Result(vector.id, Outcome.CRASH, _exit(status, message))
         if status == self.unsupported_status and vector.expect is not Expect.REFUSE:
             return Result(vector.id, Outcome.NOT_SUPPORTED, message)
         if status == 0:
             return check_output(vector, output, stages)
         outcome = Outcome.FAIL if vector.expect is Expect.DECODE else Outcome.PASS
-        return Result(vector.id, outcome, f"exit status {status}: {message}")
+        return Result(vector.id, outcome, _exit(status, message))
 
 
 def _fill(word: str, places: dict[str, Path]) -> str:
     for name, path in places.items():
         word = word.replace(name, str(path))
     return word
+
+
+def _exit(status: int, message: str) -> str:
+    return f"exit status {status}: {message or 'it printed nothing'}"
 
 
 def _last_line(text: str) -> str:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Folders of vectors that are not in our form: indexes as the reference decoder's users keep them.
 
-Known are, in any folder below the one given: ``suite.json`` with sidecars and expected files,
-``malformed/index.jsonl``, ``expected.json`` with CRC-32 sums, and ``suite.json`` of older
-generations.
+Known are, in any folder below the one given: ``suite.json`` with sidecars and expected files, of
+older generations, or of published streams with the repositories they are from;
+``malformed/index.jsonl``; ``expected.json`` with CRC-32 sums.
 """
 
 from __future__ import annotations
@@ -14,8 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numchic
 from numchic_bitstream import UsageError
-from numchic_conformance.manifest import Bounds, Expect, PictureFormat, PlaneSum, Suite, Vector
+from numchic_conformance.manifest import (
+    Bounds,
+    Expect,
+    ExpectedError,
+    Level,
+    PictureFormat,
+    PlaneSum,
+    Suite,
+    Vector,
+)
 
 _EXPECT = {
     "decode": Expect.DECODE,
@@ -24,6 +34,8 @@ _EXPECT = {
     "reject": Expect.REFUSE,
 }
 _REASON = "float32 stages are not specified to the bit; measured on the reference decoder itself"
+_MOST_SAMPLES = 10_000_000
+"""Published streams with more samples take long."""
 
 _Entry = Mapping[str, Any]
 
@@ -54,6 +66,8 @@ def _read_suite(path: Path, name: str) -> Iterator[Vector]:
     for entry in document["vectors"]:
         if "sidecar" in entry:
             yield _with_sidecar(path.parent, name, entry)
+        elif "repository" in entry:
+            yield _published(path.parent, name, entry)
         else:
             yield _older(path.parent, name, entry)
 
@@ -125,6 +139,41 @@ def _older(folder: Path, name: str, entry: _Entry) -> Vector:
         picture=picture,
         digests={"samples": f"{kind}:{sha256}"},
         exact=False,
+    )
+
+
+def _published(folder: Path, name: str, entry: _Entry) -> Vector:
+    path, generation = folder / entry["file"], entry["generation"]
+    vector = Vector(
+        id=f"{name}/{path.stem}",
+        path=path,
+        sha256=entry["sha256"],
+        description=f"published stream of generation {generation}",
+        generation=generation,
+        source=f"{entry['repository']}, {entry['commit']}: {entry['path']}",
+        licence=entry["licence_of_repository"],
+        canonical=False,
+    )
+    if "numchic_samples_sha256" not in entry:
+        is_older = generation < "4.0"
+        error = (
+            ("UnsupportedError", "generation") if is_older else ("CorruptError", "display_index")
+        )
+        return replace(vector, expect=Expect.REFUSE, error=ExpectedError(*error))
+    info, n_samples = numchic.read_info(path), int(entry["samples"])
+    bounds = Bounds(
+        max(1, int(entry["largest_difference"])),
+        max(int(entry["samples_that_differ"]), n_samples // 10_000),
+        _REASON,
+    )
+    return replace(
+        vector,
+        level=Level.STRESS if n_samples > _MOST_SAMPLES else Level.CORE,
+        picture=PictureFormat(
+            info.width, info.height, info.n_frames, info.data_type, info.bitdepth
+        ),
+        digests={"samples": f"sha256:{entry['numchic_samples_sha256']}"},
+        bounds=bounds if generation == "5.0" else None,
     )
 
 

@@ -32,7 +32,7 @@ def default_folder() -> Path:
 
 
 def load_suites(places: Iterable[Path] = ()) -> list[Suite]:
-    """Load suites from files and folders; the project's own ones by default.
+    """Load suites from files and folders, and the project's own ones by name; by default all those.
 
     Raises
     ------
@@ -41,13 +41,34 @@ def load_suites(places: Iterable[Path] = ()) -> list[Suite]:
     OSError
         A file cannot be read.
     """
-    suites: list[Suite] = []
-    for place in list(places) or [default_folder()]:
-        found = _load_folder(place) if place.is_dir() else [load_suite(place)]
+    return [suite for place in list(places) or [default_folder()] for suite in _load(place)]
+
+
+def _load(place: Path) -> list[Suite]:
+    own = _own_suites()
+    if place.is_dir():
+        found = _load_folder(place)
         if not found:
-            raise UsageError("no suite in this folder", "suite", None, str(place))
-        suites += found
-    return suites
+            raise UsageError("no suite in this folder", "suite", None, str(place), _choice(own))
+        return found
+    if place.is_file() or place.suffix == ".json":
+        return [load_suite(place)]
+    if str(place) not in own:
+        raise UsageError("no such suite", "suite", None, str(place), _choice(own))
+    return [load_suite(own[str(place)])]
+
+
+def _own_suites() -> dict[str, Path]:
+    """Names and files of the project's own suites, if they are there."""
+    try:
+        folder = default_folder()
+    except UsageError:
+        return {}
+    return {path.stem: path for path in sorted((folder / "suites").glob("*.json"))}
+
+
+def _choice(names: Iterable[str]) -> str:
+    return ", ".join((*names, "or a file or folder"))
 
 
 def _load_folder(folder: Path) -> list[Suite]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from numchic_conformance.check import GENERATIONS, STAGED_GENERATION
+from numchic_conformance.check import STAGED_GENERATION
 from numchic_conformance.command import CommandDecoder
 from numchic_conformance.manifest import Vector
 from numchic_conformance.outcome import Outcome, Result
@@ -39,8 +39,8 @@ def run_vectors(
     jobs : int
         Vectors at the same time, each in a process.
     generations : collection of str
-        Of the format, that the decoder claims to know; vectors of others are not supported. None:
-        all that are known for our own decoder, 5.0 for others.
+        Of the format, that the decoder claims to know; vectors of others are not supported. By
+        default our own decoder gets all of them, any other one those of 5.0.
 
     Raises
     ------
@@ -48,13 +48,14 @@ def run_vectors(
         The decoder cannot be started.
     """
     is_ours = command is None and side == OURS
-    claimed = generations or (GENERATIONS if is_ours else {STAGED_GENERATION})
+    claimed = generations or ({STAGED_GENERATION} if not is_ours else ())
     local = threading.local()
     workers: list[Worker] = []
 
     def run(vector: Vector) -> Result:
-        if vector.generation not in claimed:
-            return Result(vector.id, Outcome.NOT_SUPPORTED, f"generation {vector.generation}")
+        if claimed and vector.generation not in claimed:
+            reason = f"the decoder is not said to know generation {vector.generation}"
+            return Result(vector.id, Outcome.NOT_SUPPORTED, reason)
         if command is not None:
             return command(vector)
         if not hasattr(local, "worker"):

@@ -84,7 +84,8 @@ class Worker:
             ready = None
         if ready is not True:
             self.close()
-            raise UsageError(f"the side does not start: {ready}", "side", None, self.side)
+            reason = f"the side does not start: {ready or 'it gave no answer'}"
+            raise UsageError(reason, "side", None, self.side)
 
     def stop(self) -> None:
         """Kill the process, whatever it does; another thread may wait for its answer."""

@@ -408,6 +408,13 @@ def test_contradictions_in_a_video(
     assert error.offset > 8
 
 
+def test_a_frame_that_is_stored_again() -> None:
+    for frame, again in ((1, 0), (2, 2)):
+        stream = changed_video(frame, "frame", {"display_index": again})
+        with pytest.raises(CorruptError, match=f"frame {again} is stored again; was the encode"):
+            write_stream(stream)
+
+
 @pytest.mark.parametrize("img_size", [(4, 5), (3, 6)])
 def test_inter_frames_in_420_have_an_even_size(img_size: tuple[int, int]) -> None:
     stream = read_stream(VIDEO)

@@ -75,6 +75,26 @@ def test_a_suite_that_is_not_there(tmp_path: Path) -> None:
     assert call("run", tmp_path / "none.json").exit_code == 5
 
 
+def test_a_suite_of_the_project_by_its_name() -> None:
+    result = call("list", "v4", "--filter", "*")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) == 87
+
+
+@pytest.mark.parametrize("name", ["still", "stills.cool", "suites/stills", "STILLS"])
+def test_an_unknown_name_lists_the_suites(name: str) -> None:
+    result = call("run", name)
+    assert result.exit_code == 2
+    assert "no such suite" in result.output
+    assert "malformed, stills, trained, v4-malformed, v4, videos, or a file or f" in result.output
+
+
+def test_a_folder_without_suites_lists_them_as_well(tmp_path: Path) -> None:
+    result = call("run", tmp_path)
+    assert result.exit_code == 2
+    assert "stills" in result.output
+
+
 def test_list(suite: Path) -> None:
     lines = call("list", suite, "--filter", "second", "--filter", "cut").output.splitlines()
     assert [line.split()[0] for line in lines] == ["other", "cut"]
@@ -93,26 +113,3 @@ def test_stages(suite: Path, tmp_path: Path) -> None:
     assert np.load(folder / "latents.0.npy").shape == (5, 6)
     assert np.load(folder / "samples.npy").size == 90
     assert call("stages", suite.parent / "cut.cool", folder).exit_code == 1
-
-
-def test_export_fluster(suite: Path, tmp_path: Path) -> None:
-    output = tmp_path / "fluster.json"
-    address = "https://example.org/vectors"
-    result = call("export-fluster", output, suite, "--base-url", address, "--name", "x")
-    assert result.exit_code == 0, result.output
-    document = json.loads(output.read_text())
-    assert document["name"] == "x"
-    first = document["test_vectors"][0]
-    assert set(first) == {
-        "name",
-        "source",
-        "source_checksum",
-        "input_file",
-        "output_format",
-        "result",
-    }
-    assert first["source"].startswith(address)
-    assert first["output_format"] == "rgb24"
-    # Not what must be refused.
-    names = [entry["name"] for entry in document["test_vectors"]]
-    assert names == ["good", "other", "trailing", "video"]

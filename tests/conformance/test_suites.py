@@ -35,11 +35,14 @@ def test_the_torch_side() -> None:
 def test_vectors_of_others() -> None:
     folder = shared_folder()
     assert folder is not None
-    vectors = [v for suite in load_suites([folder / "vectors"]) for v in suite.vectors]
+    every = [v for suite in load_suites([folder / "vectors"]) for v in suite.vectors]
+    vectors = select(every, Level.FULL)  # all but a published video of 49 million samples
     assert len(vectors) > 200
     results = {r.id: r for r in run_vectors(vectors, jobs=2)}
     wrong = [f"{r.id}: {describe(r)}" for r in results.values() if r.outcome not in GOOD]
     assert wrong == []
     known = [v for v in vectors if v.picture]
     assert {v.generation for v in known} >= {"5.0", "4.2", "4.1"}
-    assert {results[vector.id].outcome for vector in known} == {Outcome.PASS}
+    published = [v for v in vectors if "public/" in v.id]
+    assert len(published) == 44
+    assert {results[vector.id].outcome for vector in known + published} == {Outcome.PASS}

@@ -80,7 +80,11 @@ def test_numbers() -> None:
     assert len(LOADED["v4"]) >= 80
     assert len(LOADED["v4-malformed"]) >= 50
     valid = [vector for name in ("stills", "videos", "v4") for vector in LOADED[name]]
-    assert all(vector.expect is Expect.DECODE for vector in valid)
+    odd = {vector.id: vector for vector in valid if vector.expect is not Expect.DECODE}
+    assert odd.keys() == {"arm-63-bits", "ifce-beyond-64-bits-unless-normalised"}
+    for vector in odd.values():
+        assert vector.expect is Expect.EITHER
+        assert "The reference implementation cannot" in vector.description
     assert {vector.generation for vector in valid} == {"5.0", "4.2", "4.1", "4.0"}
 
 

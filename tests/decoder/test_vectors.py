@@ -20,7 +20,7 @@ import pytest
 import numchic
 from numchic.v5.latents import decode_latents, encode_latents
 from numchic_bitstream import read_parameters, read_stream
-from vectors import Vector, all_valid_vectors, malformed_vectors
+from vectors import MISSING, Vector, all_valid_vectors, malformed_vectors, shared_folder
 
 DIGESTS = Path(__file__).with_name("digests.json")
 REGENERATE = "NUMCHIC_REGENERATE" in os.environ
@@ -141,3 +141,27 @@ def test_malformed(vector: Vector, tmp_path: Path) -> None:
         assert caught.value.field is not None
         assert caught.value.offset is not None
         assert 0 <= caught.value.offset <= len(vector.read())
+
+
+@pytest.mark.skipif(shared_folder() is None, reason=MISSING)
+@pytest.mark.skipif(INTERPRETED, reason="too large for kernels in plain Python")
+def test_p_frames_that_only_move_their_reference() -> None:
+    """By (3, -5), whatever networks of zeros they have."""
+    folder = shared_folder()
+    assert folder is not None
+    paths = sorted((folder / "vectors" / "v5-video-trained").glob("empty-p-*.cool"))
+    assert len(paths) == 3
+    for path in paths:
+        intra, moved = numchic.decode_frames(path)
+        assert (moved.planes[0][5:, :-3] == intra.planes[0][:-5, 3:]).all()
+    assert len({digest(numchic.decode_frames(path)) for path in paths}) == 1
+
+
+@pytest.mark.skipif(shared_folder() is None, reason=MISSING)
+@pytest.mark.skipif(INTERPRETED, reason="too large for kernels in plain Python")
+def test_a_trained_video() -> None:
+    folder = shared_folder()
+    assert folder is not None
+    path = folder / "vectors" / "v5-video-trained" / "carphone-ld-5.cool"
+    ours = "2d8c7756e5a5f58a093447933d22938cbb258436349100ae221486e52ba9ec17"
+    assert {digest(numchic.decode_frames(path, threads=n)) for n in (1, 2)} == {ours}

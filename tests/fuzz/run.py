@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Fuzz one target: ``python tests/fuzz/run.py TARGET [--engine atheris|random] ...``.
+"""Fuzz one target: ``python tests/fuzz/run.py TARGET [FOLDER ...] [-OPTION=VALUE ...]``.
 
-Without ``--seconds`` or ``--runs`` it goes on until it is interrupted. ``--corpus`` is a folder
-that is read and extended; the committed corpus and the first seeds are always used. Inputs that
-show a bug are stored in ``--findings`` and the exit status is 1. A file ``running-*`` that stays
-there holds the input that killed the process: its size in four bytes, then itself.
+The engine is libFuzzer by way of atheris (``pip install ".[fuzz]"``); folders of inputs and
+options are its own: ``-max_total_time=600``, ``-runs=1000``, ``-jobs=2``, or ``-merge=1 NEW OLD``,
+which puts few inputs with the coverage of many into the folder NEW. It is guided by coverage of the
+Python code; with NUMBA_DISABLE_JIT=1 that includes the kernels. New inputs go to the first folder,
+by default ``findings/corpus-TARGET``; the committed corpus always takes part. An input that shows a
+bug ends the run and is stored in ``findings``.
 
-The engine ``atheris`` (``pip install atheris``) is guided by coverage of the Python code; with
-NUMBA_DISABLE_JIT=1 that includes the kernels. The engine ``random`` is faster by far and only looks
-for inputs with a new outcome. With NUMBA_BOUNDSCHECK=1 kernels check their indices.
+``--random SECONDS`` does without the engine: it is faster by far and only looks for inputs with a
+new outcome. An input that shows a bug ends it with a traceback that tells the input; the same
+``--seed`` gives the same inputs. With NUMBA_BOUNDSCHECK=1 kernels check their indices.
 """
 
 from __future__ import annotations
@@ -16,24 +18,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
-import functools
-import gc
-import hashlib
 import importlib
-import mmap
-import os
-import re
 import resource
-import signal
-import subprocess
 import sys
-import threading
 import time
-import traceback
 import types
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -41,175 +32,73 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fuzz.mutator import Mutator
-from fuzz.seeds import corpus, seeds
+from fuzz.seeds import CORPUS, corpus, seeds
 from fuzz.targets import TARGETS
 from numchic import opened
 
 SECONDS_PER_INPUT = 10
 ADDRESS_SPACE = 4_000_000_000  # mostly the libraries'
-SAME_FINDING = 3  # how many inputs of one finding are stored
+FINDINGS = Path("findings")
 
 
-class Campaign:
-    """Runs inputs, counts outcomes, stores findings and knows when to stop.
-
-    Parameters
-    ----------
-    target : str
-    findings : Path
-        Folder for inputs that show a bug.
-    runs, seconds : float
-        Budget.
-    """
-
-    def __init__(self, target: str, findings: Path, runs: float, seconds: float) -> None:
-        self.target = TARGETS[target]
-        self.name = target
-        self.folder = findings
-        self.runs = runs
-        self.start = time.monotonic()
-        self.deadline = self.start + seconds
-        self.executions = 0
-        self.outcomes: Counter[str] = Counter()
-        self.findings: Counter[str] = Counter()
-        self.current = b""
-        findings.mkdir(parents=True, exist_ok=True)
-        self._running_path = findings / f"running-{target}-{os.getpid()}"
-        self._running_path.write_bytes(bytes(1 << 16))
-        with self._running_path.open("r+b") as file:
-            self._running = mmap.mmap(file.fileno(), 0)
-        self._reported = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def run(self, data: bytes) -> tuple[str, bool]:
-        """Run an input; return its outcome and whether that is new."""
-        self.current = data
-        self._running[: len(data) + 4] = len(data).to_bytes(4, "big") + data
-        self.executions += 1
-        try:
-            outcome = self.target.run(data)
-        except Exception as error:
-            self._store(data, error)
-            return "Error", False
-        self.outcomes[outcome] += 1
-        return outcome, self.outcomes[outcome] == 1
-
-    def _store(self, data: bytes, error: Exception) -> None:
-        what = re.sub(r"\d+", "N", f"{type(error).__name__}: {error}")[:100]
-        self.findings[what] += 1
-        if self.findings[what] <= SAME_FINDING:
-            path = self.folder / f"{self.name}-{hashlib.sha256(data).hexdigest()[:12]}"
-            path.write_bytes(data)
-            print(f"FINDING {what}: {error}\n  {path}", flush=True)
-            traceback.print_exception(error)
-
-    def _watch(self) -> None:
-        """End the process when an input takes too long."""
-        seen, since = -1, 0.0
-        while not self._reported.wait(1):
-            if self.executions != seen:
-                seen, since = self.executions, time.monotonic()
-            elif self.executions and time.monotonic() - since > SECONDS_PER_INPUT:
-                self._store(self.current, TimeoutError("input takes too long"))
-                faulthandler.dump_traceback(all_threads=True)
-                os._exit(1)
-
-    def finished(self) -> bool:
-        """Whether the budget is spent."""
-        return self.executions >= self.runs or time.monotonic() >= self.deadline
-
-    def stop(self, *_: object) -> None:
-        """Finish after the current input."""
-        self.deadline = 0.0
-
-    def report(self, engine: str, summary: Path | None) -> int:
-        """Print what happened; return the exit status."""
-        self._reported.set()
-        seconds = time.monotonic() - self.start
-        rate = self.executions / seconds
-        for outcome, n in self.outcomes.most_common():
-            print(f"{n:10d}  {outcome}")
-        for finding, n in self.findings.most_common():
-            print(f"{n:10d}  FINDING {finding}")
-        print(
-            f"{self.name}, {engine}: {self.executions} executions in {seconds:.1f} s, "
-            f"{rate:.0f}/s, {len(self.outcomes)} outcomes, {len(self.findings)} findings",
-            flush=True,
-        )
-        if summary is not None:
-            row = (self.name, engine, self.executions, f"{seconds:.1f}", len(self.findings))
-            with summary.open("a") as file:
-                file.write("\t".join(map(str, row)) + "\n")
-        self._running_path.unlink()
-        return 1 if self.findings else 0
-
-
-def run_random(campaign: Campaign, pool: list[bytes], folder: Path | None, seed: int) -> None:
-    """Mutate inputs of the pool, and add to it those with a new outcome.
+def run_random(name: str, pool: list[bytes], seconds: float, seed: int) -> Counter[str]:
+    """Mutate inputs of the pool, and add to it those with a new outcome; count the outcomes.
 
     A mutation that is no error is mutated again, up to eight times.
     """
-    max_size = campaign.target.max_size
-    mutate = Mutator(campaign.name, pool)
-    rng = Random(seed)
-    for data in list(pool):
-        campaign.run(data)
-    while not campaign.finished():
+    target = TARGETS[name]
+    mutate, rng = Mutator(name, pool), Random(seed)
+    outcomes = Counter(target.run(data) for data in pool)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        faulthandler.dump_traceback_later(8 * SECONDS_PER_INPUT, exit=True)
         data = min(rng.choice(pool), rng.choice(pool), key=len)  # small ones are quicker
         for _ in range(8):
-            data = mutate(data, max_size, rng.getrandbits(32))
-            outcome, is_new = campaign.run(data)
-            if is_new:
+            data = mutate(data, target.max_size, rng.getrandbits(32))
+            try:
+                outcome = target.run(data)
+            except Exception as error:
+                faulthandler.cancel_dump_traceback_later()
+                error.add_note(f"input of {name}: {data.hex()}")
+                raise
+            outcomes[outcome] += 1
+            if outcomes[outcome] == 1:
                 pool.append(data)
-                if folder is not None:
-                    _add(folder, data)
             if "Error" in outcome:
                 break
+    faulthandler.cancel_dump_traceback_later()
+    return outcomes
 
 
-def _add(folder: Path, data: bytes) -> None:
-    (folder / hashlib.sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
-
-
-def run_atheris(
-    campaign: Campaign,
-    pool: list[bytes],
-    folder: Path,
-    seed: int,
-    finish: Callable[[], None],
-) -> None:
+def run_atheris(name: str, pool: list[bytes], arguments: list[str]) -> None:
     """Hand over to libFuzzer, which never returns."""
     atheris: Any = importlib.import_module("atheris")
     for function in plain_functions():
         function.__code__ = atheris.patch_code(function.__code__, False)
-    for data in pool:
-        _add(folder, data)
 
     def native(data: bytes, max_size: int) -> bytes:
         mutated: bytes = atheris.Mutate(data, max_size)  # looked up late: Setup replaces it
         return mutated
 
-    mutator = Mutator(campaign.name, pool, native)
-
-    def one(data: bytes) -> None:
-        campaign.run(data)
-        if campaign.finished():
-            finish()
-
-    options = {
-        "seed": seed % (1 << 31) or 1,
-        "max_len": campaign.target.max_size,
-        "timeout": SECONDS_PER_INPUT,
-        "rss_limit_mb": ADDRESS_SPACE // 1_000_000,
-        "artifact_prefix": f"{campaign.folder}/",
-        "handle_int": 0,
-        "handle_term": 0,
-        "reload": 60,
-        "print_final_stats": 1,
-    }
-    arguments = [sys.argv[0], str(folder), *(f"-{key}={value}" for key, value in options.items())]
+    mutator = Mutator(name, pool, native)
+    folder = FINDINGS / f"corpus-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    is_own = all(argument.startswith("-") for argument in arguments)
+    words = [
+        f"{sys.executable} {__file__} {name}",  # how it starts other processes
+        f"-max_len={TARGETS[name].max_size}",
+        f"-timeout={SECONDS_PER_INPUT}",
+        f"-rss_limit_mb={ADDRESS_SPACE // 1_000_000}",
+        f"-artifact_prefix={FINDINGS}/",
+        *arguments,
+        *([str(folder)] if is_own else []),
+        str(CORPUS / name),
+    ]
     atheris.Setup(
-        arguments, one, custom_mutator=mutator.__call__, custom_crossover=mutator.crossover
+        words,
+        TARGETS[name].run,
+        custom_mutator=mutator.__call__,
+        custom_crossover=mutator.crossover,
     )
     atheris.Fuzz()
 
@@ -232,56 +121,33 @@ def plain_functions() -> list[types.FunctionType]:
     return list(found.values())
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("target", choices=TARGETS)
-    parser.add_argument("--engine", choices=("atheris", "random"), default="random")
-    parser.add_argument("--seconds", type=float, default=float("inf"))
-    parser.add_argument("--runs", type=int, default=sys.maxsize)
-    parser.add_argument("--corpus", type=Path)
-    parser.add_argument("--findings", type=Path, default=Path("findings"))
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--summary", type=Path, help="a table to which a row is added")
-    arguments = parser.parse_args()
-    if arguments.jobs > 1:
-        return run_jobs(arguments.jobs)
-    seed = time.time_ns() & 0xFFFFFFFF if arguments.seed is None else arguments.seed
-    print(f"seed {seed}", flush=True)
-
-    pool = corpus(arguments.target) + seeds(arguments.target)
-    if arguments.corpus is not None:
-        arguments.corpus.mkdir(parents=True, exist_ok=True)
-        pool += [path.read_bytes() for path in sorted(arguments.corpus.iterdir())]
-    pool = list(dict.fromkeys(pool))
+    parser.add_argument("--random", type=float, metavar="SECONDS", help="do without the engine")
+    parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFFFFFF, help="of --random")
+    arguments, others = parser.parse_known_args()
+    name = arguments.target
+    pool = list(dict.fromkeys(corpus(name) + seeds(name)))
     for data in pool[:50]:
         # Compile before the clock runs; what goes wrong here goes wrong again.
         with contextlib.suppress(Exception):
-            TARGETS[arguments.target].run(data)
+            TARGETS[name].run(data)
     # The Pillow plugin has no argument for it; starting threads would be most of the work.
     opened._MAX_DEFAULT_THREADS = 1
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     faulthandler.enable()
-    gc.freeze()
-    campaign = Campaign(arguments.target, arguments.findings, arguments.runs, arguments.seconds)
-    signal.signal(signal.SIGTERM, campaign.stop)
-    signal.signal(signal.SIGINT, campaign.stop)
-    report = functools.partial(campaign.report, arguments.engine, arguments.summary)
-    if arguments.engine == "atheris":
-        folder = arguments.corpus or arguments.findings / f"corpus-{arguments.target}"
-        folder.mkdir(parents=True, exist_ok=True)
-        run_atheris(campaign, pool, folder, seed, lambda: os._exit(report()))
-    run_random(campaign, pool, arguments.corpus, seed)
-    return report()
-
-
-def run_jobs(n_jobs: int) -> int:
-    """Run the same command several times at once."""
-    command = [sys.executable, *sys.argv, "--jobs", "1"]
-    jobs = [subprocess.Popen(command) for _ in range(n_jobs)]
-    return max(abs(job.wait()) for job in jobs)
+    if arguments.random is None:
+        run_atheris(name, pool, others)
+    print(f"seed {arguments.seed}", flush=True)
+    outcomes = run_random(name, pool, arguments.random, arguments.seed)
+    for outcome, n in outcomes.most_common():
+        print(f"{n:10d}  {outcome}")
+    print(f"{name}: {outcomes.total()} executions, {len(outcomes)} outcomes, no finding")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,13 +21,13 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from PIL import Image
 
 import builders
-from fuzz import decoders, minimise, run
+from fuzz import decoders, run
 from fuzz.layout import split
 from fuzz.mutator import Mutator
 from fuzz.outcome import LIMITS, FindingError, require
 from fuzz.seeds import corpus, seeds
 from fuzz.targets import TARGETS
-from numchic import api
+from numchic import opened
 from numchic.files.pillow_image import FORMAT
 from numchic.v5.context import max_batch
 from numchic.v5.latents import _MIN_FLOAT_BATCH
@@ -57,7 +59,7 @@ N_MUTATIONS = {
 
 @pytest.fixture(autouse=True)
 def no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(api, "_MAX_DEFAULT_THREADS", 1)
+    monkeypatch.setattr(opened, "_MAX_DEFAULT_THREADS", 1)
     yield
     if FORMAT in Image.OPEN:
         Image.OPEN.pop(FORMAT)
@@ -128,48 +130,37 @@ def test_rebuilding_gives_decodable_streams() -> None:
     assert sum(outcome.startswith("picture") for outcome in outcomes) > 20
 
 
-def test_findings_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command() -> None:
+    words = [sys.executable, run.__file__, "headers", "--random", "1", "--seed", "1"]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "seed 1" in result.stdout
+    assert "no finding" in result.stdout
+
+
+def test_what_shows_a_bug_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def target(data: bytes) -> str:
-        require(data != b"bad", "a bug")
+        require(data == b"good", "a bug")
         return "good"
 
     monkeypatch.setitem(TARGETS, "headers", TARGETS["headers"]._replace(run=target))
-    campaign = run.Campaign("headers", tmp_path, 2, 100)
-    assert campaign.run(b"good") == ("good", True)
-    assert not campaign.finished()
-    campaign.run(b"bad")
-    assert campaign.finished()
-    assert campaign.report("none", tmp_path / "table") == 1
-    stored = [path.read_bytes() for path in tmp_path.glob("headers-*")]
-    assert stored == [b"bad"]
-    assert (tmp_path / "table").read_text().split()[:3] == ["headers", "none", "2"]
-    with pytest.raises(FindingError):
-        target(b"bad")
+    with pytest.raises(FindingError) as caught:
+        run.run_random("headers", [b"good"], 60, 1)
+    (note,) = caught.value.__notes__
+    data = bytes.fromhex(note.removeprefix("input of headers: "))
+    assert data != b"good"
 
 
-def test_the_command(tmp_path: Path) -> None:
-    folders = ("--corpus", str(tmp_path / "corpus"), "--findings", str(tmp_path / "findings"))
-    result = subprocess.run(
-        [sys.executable, run.__file__, "headers", "--runs", "300", "--seed", "1", *folders],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert " 0 findings" in result.stdout
-    assert (tmp_path / "corpus").is_dir()
-    assert list((tmp_path / "findings").iterdir()) == []
-
-
-def test_minimise_keeps_what_is_covered() -> None:
-    target, inputs = TARGETS["parameters"].run, seeds("parameters")
-    chosen = minimise.minimise(target, [*inputs, *inputs])
-    assert 0 < len(chosen) < len(inputs)
-
-    def covered(some: list[bytes]) -> set[Any]:
-        return set().union(*(minimise.features(target, data) for data in some))
-
-    assert covered(chosen) == covered(inputs)
+@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed")
+def test_the_engine_runs_and_merges(tmp_path: Path) -> None:
+    for words in (["-runs=300"], ["-merge=1", "new", f"findings{os.sep}corpus-headers"]):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        command = [sys.executable, run.__file__, "headers", *words]
+        result = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert result.returncode == 0, result.stderr
+    assert 0 < len(list((tmp_path / "new").iterdir())) <= len(corpus("headers")) + 300
 
 
 _NUMBERS = st.integers(0, 1 << 16)

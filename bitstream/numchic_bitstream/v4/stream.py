@@ -215,7 +215,8 @@ class _StreamReader:
         self.limits.check("frames", index + 1)
         at = bisect_left(self.displayed, index)
         if self.displayed[at : at + 1] == [index]:
-            reject("a frame is there twice", "display_index", index, "distinct indices")
+            reason = f"frame {index} is stored again; was the encode resumed?"
+            reject(reason, "display_index", index, "distinct indices")
         if frame_type != "I" and gop.data_type == "rgb":
             reject("an inter frame in an RGB stream", "frame_type", frame_type, "I")
         if frame_type != "I" and at == 0:

@@ -113,7 +113,7 @@ def attempt(data: bytes, generation: Generation, limits: Limits) -> Attempt:
 
 def detect_generation(
     data: bytes, limits: Limits | None = None
-) -> Generation | Literal["3.x", "5.0"] | None:
+) -> Generation | Literal["5.0"] | None:
     """Tell the generation of a file from its structure.
 
     Parameters
@@ -135,8 +135,6 @@ def detect_generation(
             attempts.append(attempt(data, generation, limits))
             if attempts[-1].error is None or isinstance(attempts[-1].error, LimitError):
                 return generation
-    if _is_3(data):
-        return "3.x"
     if _is_5(data):
         return "5.0"
     return next((a.generation for a in attempts if a.truncated), None)
@@ -149,16 +147,6 @@ def likely_generation(data: bytes, limits: Limits) -> Generation:
         return found
     attempts = [attempt(data, generation, limits) for generation in GENERATIONS]
     return max(attempts, key=lambda a: a.reached).generation
-
-
-def _is_3(data: bytes) -> bool:
-    """Appendix C.3: the header of a 3.x file, and the length field of its first frame header."""
-    if len(data) < 11 or data[:2] != b"\0\x09":
-        return False
-    height, width = int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:6], "big")
-    depth, data_type = data[6] >> 4, data[6] & 15
-    n_bytes_header = int.from_bytes(data[9:11], "big")
-    return min(height, width) >= 1 and depth <= 8 and data_type <= 2 and n_bytes_header > 0
 
 
 def _is_5(data: bytes) -> bool:

@@ -151,6 +151,7 @@ class _StreamReader:
         self.limits = limits
         self.listener = listener
         self.position = 0
+        self.frames: list[Frame] = []
 
     def read(self) -> Stream:
         self.limits.check("stream_bytes", len(self.data))
@@ -160,17 +161,17 @@ class _StreamReader:
         header = parsed.header
         self.limits.check("frames", header.n_frames)
         self.position = header.n_bytes_header
-        frames: list[Frame] = []
         for coded in coding_order(header):
-            frames.append(self._read_frame(coded, frames[0] if frames else None))
+            self.frames.append(self._read_frame(coded))
         announced = self.data[header.n_bytes_header + ANNOUNCEMENT_BYTE] & 1
-        return Stream(header, tuple(frames), self.position, bool(announced))
+        return Stream(header, tuple(self.frames), self.position, bool(announced))
 
     def _listen(self, title: str, parsed: Parsed[Any]) -> None:
         if self.listener is not None:
             self.listener(title, parsed.entries)
 
-    def _read_frame(self, coded: CodedFrame, first: Frame | None) -> Frame:
+    def _read_frame(self, coded: CodedFrame) -> Frame:
+        first = self.frames[0] if self.frames else None
         parsed = read_frame_header(self.data, self.position)
         self._listen(f"frame header {coded.display_index}", parsed)
         header = parsed.header
@@ -185,14 +186,19 @@ class _StreamReader:
         for field, allowed in expected.items():
             found = getattr(header, field)
             if found != allowed:
-                offset = parsed.offset(field)
-                raise CorruptError("disagrees with the stream", field, offset, found, allowed)
+                reason, offset = "disagrees with the stream", parsed.offset(field)
+                if field == "display_index" and self._is_there(header.display_index):
+                    reason = f"frame {found} is stored again; was the encode resumed?"
+                raise CorruptError(reason, field, offset, found, allowed)
         self.position += header.n_bytes_header
         residue = self._read_coolchic(header, "residue", None if first is None else first.residue)
         if header.frame_type == "I":
             return Frame(header, residue)
         motion = self._read_coolchic(header, "motion", residue)
         return Frame(header, residue, motion)
+
+    def _is_there(self, index: int) -> bool:
+        return any(frame.header.display_index == index for frame in self.frames)
 
     def _read_coolchic(self, frame: FrameHeader, role: str, same_size: CoolChic | None) -> CoolChic:
         parsed = read_coolchic_header(self.data, self.position)

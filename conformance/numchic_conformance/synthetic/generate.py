@@ -129,6 +129,7 @@ def _valid(recipe: Recipe, data: bytes, path: Path) -> Vector:
         level=recipe.level,
         description=recipe.description,
         features=recipe.features,
+        expect=recipe.expect,
         source=SOURCE,
         licence=LICENCE,
     )

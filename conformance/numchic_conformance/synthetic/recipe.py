@@ -23,7 +23,7 @@ from numchic_bitstream import (
     write_stream,
 )
 from numchic_bitstream.v5.grids import grid_list
-from numchic_conformance.manifest import Level
+from numchic_conformance.manifest import Expect, Level
 from numchic_conformance.synthetic.drawing import (
     PICTURE,
     UNIFORM_8,
@@ -135,6 +135,8 @@ class Recipe:
     frames : tuple of CodedFrame
         In coding order.
     video : VideoHeader
+    expect : Expect
+        What another decoder has to do; ours decodes all.
     """
 
     id: str
@@ -143,6 +145,7 @@ class Recipe:
     frames: tuple[CodedFrame, ...]
     level: Level = Level.CORE
     video: VideoHeader = STILL
+    expect: Expect = Expect.DECODE
 
     def stream(self) -> Stream:
         """Draw everything."""
@@ -170,10 +173,18 @@ def still(
     edit: Edit | None = None,
     signal: Signal = PICTURE,
     level: Level = Level.CORE,
+    expect: Expect = Expect.DECODE,
     frame: FrameHeader | None = None,
     **changes: Any,
 ) -> Recipe:
     """Return the recipe of a still; changes are for :func:`header`."""
     part = Part(header=header(**changes), latents=latents, signal=signal, edit=edit)
     coded = CodedFrame(header=frame or FrameHeader(), residue=part)
-    return Recipe(id=name, description=description, features=features, frames=(coded,), level=level)
+    return Recipe(
+        id=name,
+        description=description,
+        features=features,
+        frames=(coded,),
+        level=level,
+        expect=expect,
+    )

@@ -82,6 +82,13 @@ def test_limits(limits: Limits, field: str) -> None:
     assert (type(error), error.field) == (LimitError, field)
 
 
+def test_a_frame_that_is_stored_again() -> None:
+    index = good_frames()[0].display_index
+    error = rejected(changed_headers(frame_change(1, display_index=index)))
+    assert type(error) is CorruptError
+    assert error.reason == f"frame {index} is stored again; was the encode resumed?"
+
+
 def test_a_huge_display_index_is_a_limit() -> None:
     error = rejected(changed_headers(frame_change(1, display_index=10_000_000)))
     assert type(error) is LimitError
