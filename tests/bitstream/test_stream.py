@@ -250,19 +250,24 @@ def test_unknown_header_bytes_are_skipped() -> None:
     assert write_stream(stream) == STILL
 
 
-def test_the_listener_hears_of_every_header() -> None:
+def test_the_listener_hears_of_every_header_and_payload() -> None:
     titles: list[str] = []
     read_stream(VIDEO, listener=lambda title, _: titles.append(title))
     assert titles == [
         "video header",
         "frame header 0",
         "cool-chic header (residue)",
+        "payloads (residue)",
         "frame header 2",
         "cool-chic header (residue)",
+        "payloads (residue)",
         "cool-chic header (motion)",
+        "payloads (motion)",
         "frame header 1",
         "cool-chic header (residue)",
+        "payloads (residue)",
         "cool-chic header (motion)",
+        "payloads (motion)",
     ]
 
 

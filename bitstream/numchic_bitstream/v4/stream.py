@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
-from numchic_bitstream.bits import Entry
+from numchic_bitstream.bits import Entry, list_payloads
 from numchic_bitstream.errors import CorruptError, NumchicError, TruncatedError, UnsupportedError
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.structure import CodedFrame, FrameDataType
 from numchic_bitstream.v4.complexity import estimate_warping, estimate_work
 from numchic_bitstream.v4.grids import resolution_size
 from numchic_bitstream.v4.headers import (
+    ROLES,
     CoolChicHeader,
     FrameHeader,
     Generation,
@@ -111,7 +112,8 @@ def read_stream(
     limits : Limits, optional
         Budget; the default one when omitted. Memory is checked by the decoder, which knows it.
     listener : callable, optional
-        Called with a title and the listing of every header as soon as it is read.
+        Called with a title and the listing of every header as soon as it is read, and then with
+        the places of the payloads that it announces.
 
     Raises
     ------
@@ -165,6 +167,7 @@ class _StreamReader:
             assert isinstance(step, FrameStep)
             for title, entries in step.listing.sections:
                 self._listen(title, entries)
+            self._list_payloads(step)
             pending = step
         assert pending is not None  # a file of more than the header has a frame or an error
         self._add(gop, pending)
@@ -174,6 +177,12 @@ class _StreamReader:
     def _listen(self, title: str, entries: tuple[Entry, ...]) -> None:
         if self.listener is not None:
             self.listener(title, entries)
+
+    def _list_payloads(self, step: FrameStep) -> None:
+        position = step.payload
+        for role, part in zip(ROLES, step.header.parts, strict=False):
+            self._listen(f"payloads ({role})", list_payloads(position, part.sub_streams))
+            position += part.n_bytes
 
     def _add(self, gop: GopHeader, step: FrameStep) -> None:
         header, size = step.header, (gop.height, gop.width)
@@ -191,23 +200,17 @@ class _StreamReader:
 
     def _cut(self, header: CoolChicHeader, position: int, size: tuple[int, int]) -> CoolChic:
         """Take the sub-streams of section 6 apart."""
-
-        def take(n_bytes: int) -> SubStream:
-            nonlocal position
+        streams = {}
+        for name, n_bytes in header.sub_streams:
+            streams[name] = SubStream(self.data[position : position + n_bytes], position)
             position += n_bytes
-            return SubStream(self.data[position - n_bytes : position], position - n_bytes)
-
-        parameters = {}
-        for module, coding in header.modules:
-            parameters[f"{module}.w"] = take(coding.len_w)
-            parameters[f"{module}.b"] = take(coding.len_b)
-        latents = tuple(take(n_bytes) for n_bytes in header.len_lat)
+        latents = tuple(streams.pop(f"latent[{i}]") for i in range(len(header.len_lat)))
         noise_start = self.n_noise
         if not header.latents_zero:
             for i, present in enumerate(header.topology.lat.noise):
                 height, width = resolution_size(size, i)
                 self.n_noise += height * width if present else 0
-        return CoolChic(header, parameters, latents, noise_start)
+        return CoolChic(header, streams, latents, noise_start)
 
     def _add_place(self, gop: GopHeader, header: FrameHeader, listing: Listing) -> None:
         """Find the references of a frame (section 13.4)."""

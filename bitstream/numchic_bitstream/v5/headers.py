@@ -79,8 +79,8 @@ FRAME_HEADER = (
     Field("bitdepth", 4, (8, 9, 10, 11, 12, 13, 14, 15, 16)),
     Field("n_bytes_header", 16),
     Field("index_references", 12, count=_n_references),
-    Field("global_flow", 14, signed=True, count=lambda v: 2 * _n_references(v)),
-    Field("warp_filter_size", 4, range(2, 15, 2), present=lambda v: bool(_n_references(v))),
+    Field("global_flow", 14, sign="magnitude", count=lambda v: 2 * _n_references(v)),
+    Field("warp_filter_size", 4, range(2, 15, 2), present=_n_references),
 )
 
 SYNTHESIS_LAYER = (
@@ -111,15 +111,8 @@ COOLCHIC_HEADER = (
     Field("nn_n_bit_pad", 3),
     Field("n_bytes_latent", 28, range(4, 1 << 28, 4)),
     Field("n_bytes_header", 16),
-    Field(
-        "ifce_resolution", 4, count=lambda _: 2, present=lambda v: bool(v["output_feature_ifce"])
-    ),
-    Field(
-        "hyperlatent_resolution",
-        4,
-        count=lambda _: 2,
-        present=lambda v: bool(v["flag_hyperlatent"]),
-    ),
+    Field("ifce_resolution", 4, count=lambda _: 2, present=lambda v: v["output_feature_ifce"]),
+    Field("hyperlatent_resolution", 4, count=lambda _: 2, present=lambda v: v["flag_hyperlatent"]),
     Field(
         "syn_layer",
         count=lambda v: int(v["n_layer_synthesis"]),

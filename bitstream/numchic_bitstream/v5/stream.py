@@ -6,9 +6,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from numchic_bitstream.bits import Entry
+from numchic_bitstream.bits import Entry, list_payloads
 from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.structure import CodedFrame, FrameDataType
@@ -124,7 +124,8 @@ def read_stream(
     limits : Limits, optional
         Budget; the default one when omitted. Memory is checked by the decoder, which knows it.
     listener : callable, optional
-        Called with a title and the listing of every header as soon as it is read.
+        Called with a title and the listing of every header as soon as it is read, and then with
+        the places of the payloads that it announces.
 
     Raises
     ------
@@ -156,7 +157,7 @@ class _StreamReader:
     def read(self) -> Stream:
         self.limits.check("stream_bytes", len(self.data))
         parsed = read_video_header(self.data)
-        self._listen("video header", parsed)
+        self._listen("video header", parsed.entries)
         check_structure(parsed)
         header = parsed.header
         self.limits.check("frames", header.n_frames)
@@ -167,13 +168,13 @@ class _StreamReader:
         announced = self.data[header.n_bytes_header + ANNOUNCEMENT_BYTE] & 1
         return Stream(header, tuple(frames), self.position, bool(announced))
 
-    def _listen(self, title: str, parsed: Parsed[Any]) -> None:
+    def _listen(self, title: str, entries: tuple[Entry, ...]) -> None:
         if self.listener is not None:
-            self.listener(title, parsed.entries)
+            self.listener(title, entries)
 
     def _read_frame(self, coded: CodedFrame, first: Frame | None) -> Frame:
         parsed = read_frame_header(self.data, self.position)
-        self._listen(f"frame header {coded.display_index}", parsed)
+        self._listen(f"frame header {coded.display_index}", parsed.entries)
         header = parsed.header
         expected: dict[str, object] = {
             "display_index": coded.display_index,
@@ -199,7 +200,7 @@ class _StreamReader:
 
     def _read_coolchic(self, frame: FrameHeader, role: str, same_size: CoolChic | None) -> CoolChic:
         parsed = read_coolchic_header(self.data, self.position)
-        self._listen(f"cool-chic header ({role})", parsed)
+        self._listen(f"cool-chic header ({role})", parsed.entries)
         header = parsed.header
         _check_coolchic(parsed, frame, role)
         if same_size is not None and header.img_size != same_size.header.img_size:
@@ -212,6 +213,8 @@ class _StreamReader:
             )
         self.limits.check("pixels", header.img_size[0] * header.img_size[1])
         self.position += header.n_bytes_header
+        sizes = (("nn_payload", header.nn_n_bytes), ("latent_payload", header.n_bytes_latent))
+        self._listen(f"payloads ({role})", list_payloads(self.position, sizes))
         nn_offset = self.position
         nn_payload = self._read_payload(parsed, "nn_n_bytes")
         latent_offset = self.position
