@@ -6,12 +6,6 @@
 
 from __future__ import annotations
 
-from numchic_bitstream.v4.grids import (
-    coded_planes,
-    output_size,
-    parameter_counts,
-    resolution_size,
-)
 from numchic_bitstream.v4.headers import CoolChicHeader, FrameHeader
 
 _PER_DECODER = 10_000_000
@@ -29,13 +23,13 @@ _PER_PIXEL = 50
 _PER_BLOCK = 500
 
 
-def count_macs(header: CoolChicHeader, img_size: tuple[int, int]) -> dict[str, int]:
+def count_macs(header: CoolChicHeader, _: object = None) -> dict[str, int]:
     """Multiply-accumulates of one decoder per module: "arm", "upsampling", "synthesis"."""
-    samples = sum(_area(img_size, i) for i in coded_planes(header))
+    samples = sum(_area(header, i) for i in header.derived.coded_planes)
     return {
         "arm": arm_macs(header) * samples,
-        "upsampling": _upsampling_macs(header, img_size),
-        "synthesis": parameter_counts(header)["syn.w"] * _area(img_size, header.lead),
+        "upsampling": _upsampling_macs(header),
+        "synthesis": header.derived.n_parameters["syn.w"] * _area(header, header.lead),
     }
 
 
@@ -56,42 +50,36 @@ def arm_macs(header: CoolChicHeader) -> int:
     return n_hidden * width * width + 2 * width
 
 
-def _area(img_size: tuple[int, int], i: int) -> int:
-    height, width = resolution_size(img_size, i)
+def _area(header: CoolChicHeader, i: int) -> int:
+    height, width = header.derived.sizes[i]
     return height * width
 
 
-def _upsampling_macs(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
+def _upsampling_macs(header: CoolChicHeader) -> int:
     total = 0
     ups, n_res = header.topology.ups, len(header.len_lat)
-    for i in coded_planes(header):
+    for i in header.derived.coded_planes:
         if i < n_res - 1:
-            total += 2 * ups.pre_size * _area(img_size, i)
+            total += 2 * ups.pre_size * _area(header, i)
         for j in range(header.lead, i):
-            total += 3 * ups.ups_size * _area(img_size, j + 1)
+            total += 3 * ups.ups_size * _area(header, j + 1)
     return total
 
 
-def estimate_work(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
-    """Estimate what decoding one Cool-chic decoder takes, without warping.
-
-    Parameters
-    ----------
-    header : CoolChicHeader
-    img_size : (H, W)
-    """
-    height, width = output_size(header, img_size)
+def estimate_work(header: CoolChicHeader) -> int:
+    """Estimate what decoding one Cool-chic decoder takes, without warping."""
+    height, width = header.derived.output_size
     layers = header.topology.syn
-    work = _PER_DECODER + _PER_PARAMETER * sum(parameter_counts(header).values())
+    work = _PER_DECODER + _PER_PARAMETER * sum(header.derived.n_parameters.values())
     work += _PER_LAYER * len(layers)
-    for i in coded_planes(header):
+    for i in header.derived.coded_planes:
         work += _PER_PLANE + _PER_LATENT_BYTE * header.len_lat[i]
-        work += (_PER_SAMPLE + arm_macs(header)) * _area(img_size, i)
-        work += _PER_ROW * resolution_size(img_size, i)[0]
-    work += 3 * _upsampling_macs(header, img_size)
+        work += (_PER_SAMPLE + arm_macs(header)) * _area(header, i)
+        work += _PER_ROW * header.derived.sizes[i][0]
+    work += 3 * _upsampling_macs(header)
     work += header.n_latents * height * (_PER_UPSAMPLED * width + _PER_ROW)
     work += header.n_noise * height * (_PER_RANDOM * width + _PER_ROW)
-    work += parameter_counts(header)["syn.w"] * height * (width + _ROW_OVERHEAD)
+    work += header.derived.n_parameters["syn.w"] * height * (width + _ROW_OVERHEAD)
     work += sum(layer.n_outputs for layer in layers) * height * _PER_SYNTHESISED_ROW
     return work
 

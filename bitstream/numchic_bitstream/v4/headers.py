@@ -8,6 +8,7 @@ headers of its one or two Cool-chic decoders. Only what the structural walk asks
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -15,6 +16,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from numchic_bitstream.bits import BitReader, Entry
 from numchic_bitstream.structure import FrameDataType, FrameType
 from numchic_bitstream.tables import Field, TableReader, Values, field_offset
+from numchic_bitstream.v4.derived import Derived, derive
 
 Generation = Literal["4.2", "4.1", "4.0"]
 """Generations that share these headers, in the order in which they are tried."""
@@ -39,6 +41,11 @@ class GopHeader:
     width: int
     data_type: FrameDataType
     bitdepth: int
+
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
 
 
 class ArmTopology(NamedTuple):
@@ -196,6 +203,8 @@ class CoolChicHeader:
         always has full size.
     n_bytes_header : int
         Its share of the frame header.
+    img_size : (height, width)
+        Size of the picture, which the header of the file tells.
     """
 
     topology: Topology
@@ -207,6 +216,12 @@ class CoolChicHeader:
     len_lat: tuple[int, ...]
     lead: int
     n_bytes_header: int
+    img_size: tuple[int, int]
+
+    @functools.cached_property
+    def derived(self) -> Derived:
+        """What follows from the fields (8.1 and 9.1)."""
+        return derive(self)
 
     @property
     def n_latents(self) -> int:
@@ -303,11 +318,13 @@ class FrameHeaderReader:
     ----------
     data : bytes
     generation : Generation
+    img_size : (height, width)
     """
 
-    def __init__(self, data: bytes, generation: Generation) -> None:
+    def __init__(self, data: bytes, generation: Generation, img_size: tuple[int, int]) -> None:
         self._data = data
         self._generation = generation
+        self._img_size = img_size
         self._last_intra: FrameHeader | None = None
         self._last_inter: FrameHeader | None = None
 
@@ -329,16 +346,9 @@ class FrameHeaderReader:
         for k, role in enumerate(ROLES[: 1 if frame_type == "I" else 2]):
             # An I frame has no motion: both parts copy from its residue.
             copied = None if source is None else source.parts[min(k, len(source.parts) - 1)]
-            part, start = TableReader(bits), bits.byte_offset
-            topology = _read_topology(
-                part,
-                self._generation,
-                values[f"topology_copy[{k}]"],
-                None if copied is None else copied.topology,
-            )
-            lead = 0 if self._generation == "4.0" else topology.lat.latent.index(True)
-            latents_zero = bool(values[f"latents_zero[{k}]"])
-            parts.append(_read_coding(part, topology, latents_zero, lead, start))
+            part, topology = TableReader(bits), None if copied is None else copied.topology
+            copies, latents_zero = values[f"topology_copy[{k}]"], values[f"latents_zero[{k}]"]
+            parts.append(self._read_part(part, copies, topology, bool(latents_zero)))
             sections.append((f"cool-chic header ({role})", tuple(part.entries)))
         size = bits.byte_offset - offset
         if values["n_bytes_header"] != size:
@@ -370,6 +380,32 @@ class FrameHeaderReader:
             reader.reject("an I frame copies no topology", "topology_copy[0]", copies, 0)
         if self._generation == "4.0" and values["w"]:
             reader.reject("illegal value", "w", values["w"], 0)
+
+    def _read_part(
+        self, reader: TableReader, copies: int, source: Topology | None, latents_zero: bool
+    ) -> CoolChicHeader:
+        """Read a Cool-chic header (section 5)."""
+        start = reader.reader.byte_offset
+        topology = _read_topology(reader, self._generation, copies, source)
+        latent = topology.lat.latent
+        values = reader.read_table(coding_table(latents_zero, latent))
+        coding = {
+            module: Coding._make(values[f"{module}.{name}"] for name in Coding._fields)
+            for module in MAX_Q
+            if f"{module}.q_w" in values
+        }
+        return CoolChicHeader(
+            topology=topology,
+            latents_zero=latents_zero,
+            blk=values["blk"],
+            arm=coding["arm"],
+            ups=coding.get("ups"),
+            syn=coding["syn"],
+            len_lat=tuple(values.get(f"len_lat[{i}]", 0) for i in range(len(latent))),
+            lead=0 if self._generation == "4.0" else latent.index(True),
+            n_bytes_header=reader.reader.byte_offset - start,
+            img_size=self._img_size,
+        )
 
     def _source(self, display_index: int) -> FrameHeader | None:
         """Topology source of an inter frame (section 4.1)."""
@@ -416,27 +452,3 @@ def _read_mask(reader: TableReader, values: Values, field: str) -> tuple[bool, .
     if mask & (0xFF >> n_res):
         reader.reject("bits beyond the last resolution", field, mask, f"{n_res} leading bits")
     return tuple(bool(mask >> (7 - i) & 1) for i in range(n_res))
-
-
-def _read_coding(
-    reader: TableReader, topology: Topology, latents_zero: bool, lead: int, start: int
-) -> CoolChicHeader:
-    """Read quantisation and lengths (section 5.2) of the header that begins at byte ``start``."""
-    latent = topology.lat.latent
-    values = reader.read_table(coding_table(latents_zero, latent))
-    coding = {
-        module: Coding._make(values[f"{module}.{name}"] for name in Coding._fields)
-        for module in MAX_Q
-        if f"{module}.q_w" in values
-    }
-    return CoolChicHeader(
-        topology=topology,
-        latents_zero=latents_zero,
-        blk=values["blk"],
-        arm=coding["arm"],
-        ups=coding.get("ups"),
-        syn=coding["syn"],
-        len_lat=tuple(values.get(f"len_lat[{i}]", 0) for i in range(len(latent))),
-        lead=lead,
-        n_bytes_header=reader.reader.byte_offset - start,
-    )

@@ -17,7 +17,6 @@ from numchic_bitstream.errors import CorruptError, NumchicError, TruncatedError,
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.structure import CodedFrame, FrameDataType
 from numchic_bitstream.v4.complexity import estimate_warping, estimate_work
-from numchic_bitstream.v4.grids import resolution_size
 from numchic_bitstream.v4.headers import (
     ROLES,
     CoolChicHeader,
@@ -87,7 +86,7 @@ class Stream:
     @property
     def img_size(self) -> tuple[int, int]:
         """(height, width) of every frame."""
-        return self.header.height, self.header.width
+        return self.header.img_size
 
     @property
     def data_type(self) -> FrameDataType:
@@ -185,20 +184,20 @@ class _StreamReader:
             position += part.n_bytes
 
     def _add(self, gop: GopHeader, step: FrameStep) -> None:
-        header, size = step.header, (gop.height, gop.width)
+        header = step.header
         self._add_place(gop, header, step.listing)
         for k, part in enumerate(header.parts):
-            _Checks(header, k, step.listing, self.generation, size).run()
-            self.work += estimate_work(part, size)
-        self.work += estimate_warping(header, size)
+            _Checks(header, k, step.listing, self.generation).run()
+            self.work += estimate_work(part)
+        self.work += estimate_warping(header, gop.img_size)
         self.limits.check("macs", self.work)
         position, parts = step.payload, []
         for part in header.parts:
-            parts.append(self._cut(part, position, size))
+            parts.append(self._cut(part, position))
             position += part.n_bytes
         self.frames.append(Frame(header, tuple(parts)))
 
-    def _cut(self, header: CoolChicHeader, position: int, size: tuple[int, int]) -> CoolChic:
+    def _cut(self, header: CoolChicHeader, position: int) -> CoolChic:
         """Take the sub-streams of section 6 apart."""
         streams = {}
         for name, n_bytes in header.sub_streams:
@@ -207,9 +206,8 @@ class _StreamReader:
         latents = tuple(streams.pop(f"latent[{i}]") for i in range(len(header.len_lat)))
         noise_start = self.n_noise
         if not header.latents_zero:
-            for i, present in enumerate(header.topology.lat.noise):
-                height, width = resolution_size(size, i)
-                self.n_noise += height * width if present else 0
+            sizes = zip(header.derived.sizes, header.topology.lat.noise, strict=True)
+            self.n_noise += sum(height * width for (height, width), present in sizes if present)
         return CoolChic(header, streams, latents, noise_start)
 
     def _add_place(self, gop: GopHeader, header: FrameHeader, listing: Listing) -> None:
@@ -256,7 +254,6 @@ class _Checks:
     part: int
     listing: Listing
     generation: Generation
-    img_size: tuple[int, int]
 
     def run(self) -> None:
         """Raise the error for the first check that fails."""
@@ -343,7 +340,7 @@ class _Checks:
         self._require(
             lead == 0 or header.n_noise == 0, "noise at reduced size", "noise_mask", lead, 0
         )
-        block, (height, width) = 1 << lead, self.img_size
+        block, (height, width) = 1 << lead, header.img_size
         self._require(
             height % block == 0 and width % block == 0,
             "the picture is no whole number of motion blocks",

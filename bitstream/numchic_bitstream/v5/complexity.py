@@ -12,15 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numchic_bitstream.v5.grids import (
-    arm_width,
-    dense_size,
-    grid_list,
-    ifce_inputs,
-    level_size,
-    n_latents,
-    synthesis_inputs,
-)
+from numchic_bitstream.structure import level_size
 from numchic_bitstream.v5.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.v5.parameters import n_parameters
 
@@ -66,9 +58,9 @@ class Macs(NamedTuple):
 
 def count_macs(header: CoolChicHeader) -> Macs:
     """Count the multiply-accumulates that decoding takes (section 16)."""
-    height, width = dense_size(header)
+    height, width = header.derived.dense_size
     return Macs(
-        _arm_macs(header) * sum(grid.height * grid.width for grid in grid_list(header)),
+        _arm_macs(header) * header.derived.n_samples,
         _ifce(header),
         _upsampling(header),
         sum(macs for _, macs, _ in _synthesis_stages(header)) * height * width,
@@ -85,17 +77,15 @@ def count_warp_macs(frame: FrameHeader, motion: CoolChicHeader) -> int:
 
 def _arm_macs(header: CoolChicHeader) -> int:
     """Multiply-accumulates per sample."""
-    width = arm_width(header)
+    width = header.derived.arm_width
     return width * width * header.n_hidden_layers_arm + (
         2 * width * (1 + header.linear_stabiliser_arm)
     )
 
 
 def _ifce(header: CoolChicHeader) -> int:
-    coarser = grid_list(header)[1:]
-    return header.output_feature_ifce * sum(
-        grid.height * grid.width * c for grid, c in zip(coarser, ifce_inputs(header), strict=False)
-    )
+    coarser = zip(header.derived.grids[1:], header.derived.ifce_inputs, strict=False)
+    return header.output_feature_ifce * sum(grid.n_samples * c for grid, c in coarser)
 
 
 def _upsampling(header: CoolChicHeader) -> int:
@@ -120,13 +110,13 @@ class _Stage(NamedTuple):
 def _synthesis_stages(header: CoolChicHeader) -> list[_Stage]:
     """Trunk, stabiliser and output transform; multiply-accumulates are per pixel."""
     stages = []
-    n_inputs = synthesis_inputs(header)
+    n_inputs = header.derived.synthesis_inputs
     for layer in header.syn_layer:
         macs = layer.out_ft * n_inputs * layer.k_size**2
         stages.append(_Stage(layer.out_ft, macs, layer.k_size // 2))
         n_inputs = layer.out_ft
     if header.linear_stabiliser_synth:
-        stages.append(_Stage(n_inputs, n_inputs * n_latents(header), 0))
+        stages.append(_Stage(n_inputs, n_inputs * header.derived.n_latents, 0))
     return [*stages, _Stage(n_inputs, n_inputs**2, 0)]
 
 
@@ -157,21 +147,21 @@ def estimate_warp_work(frame: FrameHeader, img_size: tuple[int, int]) -> int:
 
 def _latent_work(header: CoolChicHeader) -> int:
     """ARM, IFCE and range decoder; small batches of samples cost more per sample."""
-    grids = grid_list(header)
+    grids = header.derived.grids
     n_features = header.output_feature_ifce
     arm_macs = _arm_macs(header)
     per_sample = _PER_SAMPLE + _PER_NEIGHBOUR * header.spatial_context_arm
     per_sample += arm_macs + _PER_FEATURE * n_features
     work = _PER_LATENT_BYTE * header.n_bytes_latent + _ifce(header)
     for grid in grids:
-        n_samples = grid.height * grid.width
+        n_samples = grid.n_samples
         n_times = grid.width + 10 * (grid.height - 1)
         work += _PER_GRID + _PER_ARM_WEIGHT * arm_macs
         work += per_sample * n_samples + _PER_TIME_STEP * n_times
         work += 2 * arm_macs * min(n_samples, n_times)
-    for grid, n_inputs in zip(grids[1:], ifce_inputs(header), strict=False):
+    for grid, n_inputs in zip(grids[1:], header.derived.ifce_inputs, strict=False):
         if n_inputs:
-            work += _PER_FEATURE * n_features * grid.height * grid.width
+            work += _PER_FEATURE * n_features * grid.n_samples
     return work
 
 
@@ -187,7 +177,7 @@ def _upsampling_work(header: CoolChicHeader) -> int:
 
 def _synthesis_work(header: CoolChicHeader) -> int:
     """All layers, with the rows that neighbouring bands both compute."""
-    height, width = dense_size(header)
+    height, width = header.derived.dense_size
     n_joints = (height - 1) // BAND_ROWS
     work, ahead = 0, 0
     for stage in reversed(_synthesis_stages(header)):
@@ -203,9 +193,9 @@ def _output_work(header: CoolChicHeader) -> int:
     height, width = header.img_size
     n_outputs = header.syn_layer[-1].out_ft
     work = _PER_PIXEL * height * width
-    if dense_size(header) != header.img_size:
+    if header.derived.dense_size != header.img_size:
         work += n_outputs * height * (_PER_RESIZED * width + _PER_RESIZED_ROW)
     if header.flag_common_randomness:
-        n_channels = n_latents(header) + 2
+        n_channels = header.derived.n_latents + 2
         work += n_channels * height * (_PER_RANDOM * width + _PER_RANDOM_ROW)
     return work

@@ -14,12 +14,14 @@ announces unknown extra bytes, which are skipped (section 1.4).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from numchic_bitstream.structure import FrameDataType, FrameType
 from numchic_bitstream.tables import Field, Parsed, Values, read_header, write_header
+from numchic_bitstream.v5.derived import Derived, derive
 
 Resize = Literal["nearest", "bilinear", "bicubic"]
 
@@ -178,6 +180,12 @@ class CoolChicHeader:
     ifce_resolution: tuple[int, int] | None = None
     hyperlatent_resolution: tuple[int, int] | None = None
     syn_layer: tuple[SynthesisLayer, ...]
+
+    @functools.cached_property
+    def derived(self) -> Derived:
+        """What follows from the fields (2.4 and 3)."""
+        steps = (m - i for m, i in zip(MAX_Q_STEP, self.nn_q_step, strict=True))
+        return derive(self, Descriptor(*steps))
 
 
 def read_video_header(data: bytes, offset: int = 0) -> Parsed[VideoHeader]:

@@ -14,7 +14,6 @@ from numchic_bitstream.limits import Limits
 from numchic_bitstream.structure import CodedFrame, FrameDataType
 from numchic_bitstream.tables import Parsed
 from numchic_bitstream.v5.complexity import estimate_warp_work, estimate_work
-from numchic_bitstream.v5.grids import dense_size, grid_list, synthesis_inputs
 from numchic_bitstream.v5.headers import (
     CoolChicHeader,
     FrameHeader,
@@ -257,7 +256,7 @@ def _check_coolchic(parsed: Parsed[CoolChicHeader], frame: FrameHeader, role: st
         bounds = getattr(header, field)
         if bounds is not None:
             require(bounds[0] <= bounds[1], "bounds are reversed", field, "lowest <= highest")
-    grids = grid_list(header)
+    grids = header.derived.grids
     levels = {grid.level for grid in grids}
     n_levels = max(levels) - min(levels) + 1
     require(
@@ -271,12 +270,12 @@ def _check_coolchic(parsed: Parsed[CoolChicHeader], frame: FrameHeader, role: st
     )
     if header.flag_common_randomness:
         require(
-            dense_size(header) == header.img_size,
+            header.derived.dense_size == header.img_size,
             "common randomness needs latents of picture size",
             "latent_resolution",
             "lowest 0",
         )
-    n_channels = synthesis_inputs(header)
+    n_channels = header.derived.synthesis_inputs
     for i, layer in enumerate(header.syn_layer):
         if layer.mode == "residual" and layer.out_ft != n_channels:
             reason, field = "a residual layer changes the channels", f"syn_layer[{i}].out_ft"
@@ -326,7 +325,7 @@ def write_stream(stream: Stream) -> bytes:
         for part in frame.parts:
             header = dataclasses.replace(
                 part.header,
-                n_latent_grids=len(grid_list(part.header)) % 32,
+                n_latent_grids=part.header.derived.n_latent_grids,
                 nn_n_bytes=len(part.nn_payload),
                 n_bytes_latent=len(part.latent_payload),
             )

@@ -18,7 +18,6 @@ from numchic.filters import preconcat_rows
 from numchic.randomness import normal_samples
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.arrays import F32, I32
-from numchic_bitstream.v4.grids import resolution_size
 from numchic_bitstream.v4.headers import CoolChicHeader
 from numchic_bitstream.v4.parameters import Parameters
 
@@ -63,12 +62,12 @@ class Upsampler:
         self,
         header: CoolChicHeader,
         parameters: Parameters,
-        img_size: tuple[int, int],
+        _: object,
         noise_start: int,
     ) -> None:
         lat = header.topology.lat
         self._parameters = parameters
-        self._sizes = [resolution_size(img_size, i) for i in range(len(lat.latent))]
+        self._sizes = header.derived.sizes
         self._lead = header.lead
         self._channels = [
             _Channel(i, False, header.len_lat[i] > 0)
