@@ -26,12 +26,15 @@ class Derived:
         Resolutions whose latents are coded and not all zero, finest first.
     n_parameters : dict of int
         Numbers of parameters in the sub-streams "arm.w" ... "syn.b" (8.1).
+    reach : int
+        Rows and columns around a sample that the synthesis needs.
     """
 
     sizes: tuple[tuple[int, int], ...]
     output_size: tuple[int, int]
     coded_planes: tuple[int, ...]
     n_parameters: dict[str, int]
+    reach: int
 
 
 def derive(header: CoolChicHeader) -> Derived:
@@ -41,6 +44,7 @@ def derive(header: CoolChicHeader) -> Derived:
         output_size=level_size(header.img_size, header.lead),
         coded_planes=tuple(i for i, n_bytes in enumerate(header.len_lat) if n_bytes),
         n_parameters=_n_parameters(header),
+        reach=sum(layer.k_size // 2 for layer in header.topology.syn),
     )
 
 

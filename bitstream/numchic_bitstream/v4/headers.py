@@ -9,7 +9,6 @@ headers of its one or two Cool-chic decoders. Only what the structural walk asks
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -170,7 +169,8 @@ CONTEXT_UNIT = {"4.2": 4, "4.1": 8, "4.0": 8}
 """Context size for an ``arm.n`` of 1."""
 
 
-def coding_table(latents_zero: bool, latent: Sequence[int]) -> tuple[Field, ...]:
+@functools.cache
+def coding_table(latents_zero: bool, latent: tuple[int, ...]) -> tuple[Field, ...]:
     """Return the fields of section 5.2; ``latent`` says where there are latent planes."""
     modules = [m for m in MAX_Q if m != "ups" or not latents_zero]
     kinds = [(m, k) for m in modules for k in range(2)]
@@ -244,7 +244,7 @@ class CoolChicHeader:
         modules = (("arm", self.arm), ("ups", self.ups), ("syn", self.syn))
         return tuple((name, coding) for name, coding in modules if coding is not None)
 
-    @property
+    @functools.cached_property
     def sub_streams(self) -> tuple[tuple[str, int], ...]:
         """Names and sizes of the sub-streams of section 6, in stream order."""
         sizes = [(m, k, n) for m, c in self.modules for k, n in (("w", c.len_w), ("b", c.len_b))]

@@ -147,7 +147,9 @@ def _write_part(p: Part, generation: str) -> bytes:
             for kind, number in zip("wb", numbers[module], strict=True):
                 values[f"{module}.{name}_{kind}"] = number
     values |= {f"len_lat[{i}]": n_bytes for i, n_bytes in enumerate(p.len_lat)}
-    return write_table(_unchecked((*topology, *coding_table(bool(p.zero), p.latent))), values)
+    return write_table(
+        _unchecked((*topology, *coding_table(bool(p.zero), tuple(p.latent)))), values
+    )
 
 
 def _mask(bits: Sequence[int]) -> int:
