@@ -28,7 +28,6 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.parameters import zero_parameters
 
 HEIGHT, WIDTH = 96, 144
@@ -64,7 +63,7 @@ def draw() -> NDArray[np.float64]:
 
 def main() -> None:
     """Write the stream next to this file."""
-    grids = grid_list(HEADER)
+    grids = HEADER.derived.grids
     parameters = zero_parameters(HEADER)
     parameters.arm.output.weight[0] = [11, 11, -6, 0]  # mu: a plane through three neighbours
     parameters.arm.output.bias[1] = 16 * 3  # b = exp(3 - 4)
@@ -75,7 +74,7 @@ def main() -> None:
     parameters.synthesis.trunk[0].bias[:] = 128
 
     missing = draw() - 0.5
-    latents = [np.zeros((grid.height, grid.width), np.int8) for grid in grids]
+    latents = [np.zeros(grid.shape, np.int8) for grid in grids]
     for k in reversed(range(len(grids))):
         direction, size, block = DIRECTIONS[k], grids[k], 2 ** grids[k].level
         wanted = np.tensordot(direction / (direction @ direction), missing, 1) / STEP

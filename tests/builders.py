@@ -32,7 +32,6 @@ from numchic_bitstream import (
     write_stream,
 )
 from numchic_bitstream.arrays import I8
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.parameters import zero_parameters
 from numchic_bitstream.v5.structure import coding_order
 
@@ -66,7 +65,7 @@ def header(**changes: Any) -> CoolChicHeader:
     changed = dataclasses.replace(SMALL, **changes)
     derived: dict[str, Any] = {
         "n_layer_synthesis": len(changed.syn_layer),
-        "n_latent_grids": len(grid_list(changed)),
+        "n_latent_grids": changed.derived.n_latent_grids,
         "flag_hyperlatent": int(changed.hyperlatent_resolution is not None),
     }
     if changed.output_feature_ifce == 0:
@@ -88,7 +87,7 @@ def parameters(header: CoolChicHeader, seed: int = 0, magnitude: int = 20) -> Pa
 def latents(header: CoolChicHeader, seed: int = 0, magnitude: int = 8) -> list[I8]:
     """Random grids, finest first, with values in -magnitude .. magnitude but at most 63."""
     source = np.random.default_rng(seed)
-    shapes = [(grid.height, grid.width) for grid in grid_list(header)]
+    shapes = [grid.shape for grid in header.derived.grids]
     highest = min(magnitude, 63)
     return [source.integers(-magnitude, highest, s, np.int8, endpoint=True) for s in shapes]
 

@@ -22,7 +22,6 @@ from numchic_bitstream import (
     count_macs,
     write_stream,
 )
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.parameters import n_parameters, zero_parameters
 
 UNLIMITED = Limits(
@@ -40,7 +39,7 @@ MAX_PARAMETERS = 129_000  # of one bit each, what a payload can hold
 def quiet_stream(header: CoolChicHeader, frame: FrameHeader | None = None) -> bytes:
     """Return a still of zeros, whose payloads are as short as they can be."""
     header = dataclasses.replace(header, nn_expgol_cnt=Descriptor(*[0] * 8))
-    grids = [np.zeros((grid.height, grid.width), np.int8) for grid in grid_list(header)]
+    grids = [np.zeros(grid.shape, np.int8) for grid in header.derived.grids]
     coolchic = builders.coolchic(header, zero_parameters(header), grids)
     return write_stream(Stream(VideoHeader(), (Frame(frame or FrameHeader(), coolchic),)))
 
@@ -50,7 +49,7 @@ def random_header(seed: int, max_pixels: int = 1_500_000, max_macs: int = 10**9)
     source = random.Random(seed)
     while True:
         header = _draw(source)
-        levels = {grid.level for grid in grid_list(header)}
+        levels = {grid.level for grid in header.derived.grids}
         if (
             len(levels) == max(levels) - min(levels) + 1
             and header.img_size[0] * header.img_size[1] <= max_pixels

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
-from numchic_bitstream.errors import TruncatedError, UsageError
+from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
+
+_MAX_VARIABLE_BYTES = 5
 
 
 class Entry(NamedTuple):
@@ -15,6 +18,16 @@ class Entry(NamedTuple):
     n_bits: int
     field: str
     value: object
+
+
+def list_payloads(start: int, sizes: Iterable[tuple[str, int]]) -> tuple[Entry, ...]:
+    """Lines for payloads that follow each other from a byte on; empty ones are left out."""
+    entries = []
+    for name, n_bytes in sizes:
+        if n_bytes:
+            entries.append(Entry(8 * start, 8 * n_bytes, name, f"{n_bytes} bytes"))
+        start += n_bytes
+    return tuple(entries)
 
 
 class BitReader:
@@ -59,6 +72,25 @@ class BitReader:
         self.position = end
         return (window >> (8 * last_byte - end)) & ((1 << n_bits) - 1)
 
+    def read_variable(self, field: str) -> int:
+        """Read a number in bytes of seven bits, all but the last above 127 (coolchic-4.2, 1.2).
+
+        Raises
+        ------
+        TruncatedError
+            The data end before the number does.
+        CorruptError
+            It is longer than five bytes.
+        """
+        start, value, group = self.byte_offset, 0, 0x80
+        while group & 0x80:
+            n_bytes = self.byte_offset - start
+            if n_bytes == _MAX_VARIABLE_BYTES:
+                raise CorruptError("the number is too long", field, start, None, f"{n_bytes} bytes")
+            group = self.read(8, field)
+            value = value << 7 | group & 0x7F
+        return value
+
 
 class BitWriter:
     """Write fields one after the other."""
@@ -74,18 +106,38 @@ class BitWriter:
         self._value = (self._value << n_bits) | value
         self.n_bits += n_bits
 
+    def write_variable(self, value: int) -> None:
+        """Append a number as bytes of seven bits; see :meth:`BitReader.read_variable`."""
+        n_groups = max(1, -(-value.bit_length() // 7))
+        for i in reversed(range(n_groups)):
+            self.write((value >> 7 * i & 0x7F) | (0x80 if i else 0), 8)
+
     def to_bytes(self) -> bytes:
         """Return everything written, zero bits appended up to a whole number of bytes."""
         n_bytes = (self.n_bits + 7) // 8
         return (self._value << (8 * n_bytes - self.n_bits)).to_bytes(n_bytes, "big")
 
 
-def from_sign_magnitude(code: int, n_bits: int) -> int:
-    """Value of a signed field: first bit the sign, the rest the magnitude; "-0" is 0."""
+def _from_sign_magnitude(code: int, n_bits: int) -> int:
     magnitude = code & ((1 << (n_bits - 1)) - 1)
     return -magnitude if code >> (n_bits - 1) else magnitude
 
 
-def to_sign_magnitude(value: int, n_bits: int) -> int:
-    """Code of a signed field; the inverse of :func:`from_sign_magnitude`."""
-    return abs(value) | (1 << (n_bits - 1) if value < 0 else 0)
+Sign = Literal["none", "magnitude", "complement", "last bit"]
+"""How a number is stored: unsigned, first bit the sign, two's complement, last bit the sign."""
+
+DECODE: dict[Sign, Callable[[int, int], int]] = {
+    "none": lambda code, _: code,
+    "magnitude": _from_sign_magnitude,  # "-0" is 0
+    "complement": lambda code, n_bits: code - (code >> (n_bits - 1) << n_bits),
+    "last bit": lambda code, _: -(code >> 1) if code & 1 else code >> 1,
+}
+"""Value of a stored code of some bits."""
+
+ENCODE: dict[Sign, Callable[[int, int], int]] = {
+    "none": lambda value, _: int(value),
+    "magnitude": lambda value, n_bits: abs(value) | (value < 0) << (n_bits - 1),
+    "complement": lambda value, n_bits: value & ((1 << n_bits) - 1),
+    "last bit": lambda value, _: 2 * abs(value) + (value < 0),
+}
+"""The inverse; what the bits cannot express becomes the code of another value, or none."""

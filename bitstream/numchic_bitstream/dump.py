@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Listing of every field of headers and trailer: position, size, name, value."""
+"""Listing of every field of headers and trailer, and of payloads: position, size, name, value."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import NumchicError
@@ -28,7 +27,7 @@ def dump(data: bytes, limits: Limits | None = None) -> Iterator[str]:
     Yields
     ------
     str
-        ``byte:bit  bits  field  value``, or a title, or the place of a payload.
+        ``byte:bit  bits  field  value``, or a title.
     """
     sections: list[tuple[str, tuple[Entry, ...]]] = []
     error: NumchicError | None = None
@@ -45,25 +44,9 @@ def dump(data: bytes, limits: Limits | None = None) -> Iterator[str]:
     for title, entries in sections:
         yield title
         for entry in entries:
-            yield _line(entry.bit_offset, entry.n_bits, entry.field, entry.value)
-        yield from _payloads(entries)
+            place = f"{entry.bit_offset // 8:8d}:{entry.bit_offset % 8}"
+            yield f"  {place} {entry.n_bits:9d}  {entry.field:32s} {entry.value}"
     if error is not None:
         raise error
     if n_bytes < len(data):
         yield f"{len(data) - n_bytes} bytes after the last frame"
-
-
-def _line(bit_offset: int, n_bits: int, field: str, value: object) -> str:
-    return f"  {bit_offset // 8:8d}:{bit_offset % 8} {n_bits:9d}  {field:32s} {value}"
-
-
-def _payloads(entries: tuple[Entry, ...]) -> Iterator[str]:
-    """Lines for the two payloads that follow a Cool-chic header."""
-    sizes: dict[str, Any] = {entry.field: entry.value for entry in entries}
-    if "nn_n_bytes" not in sizes:
-        return
-    offset = entries[0].bit_offset // 8 + sizes["n_bytes_header"]
-    for field, size_field in (("nn_payload", "nn_n_bytes"), ("latent_payload", "n_bytes_latent")):
-        size = sizes[size_field]
-        yield _line(8 * offset, 8 * size, field, f"{size} bytes")
-        offset += size

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What frames of all generations have: a type, a kind of samples, a place among the others."""
+"""What all generations have: frames with a type, samples and a place; levels. Exact."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ class CodedFrame(NamedTuple):
     display_index: int
     frame_type: FrameType
     references: tuple[int, ...]
+
+
+def level_size(img_size: tuple[int, int], level: int) -> tuple[int, int]:
+    """(height, width) at down-sampling 2**level."""
+    height, width = img_size
+    return -(-height >> level), -(-width >> level)

@@ -10,15 +10,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
-from numchic_bitstream.bits import (
-    BitReader,
-    BitWriter,
-    Entry,
-    from_sign_magnitude,
-    to_sign_magnitude,
-)
+from numchic_bitstream.bits import DECODE, ENCODE, BitReader, BitWriter, Entry, Sign
 from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 
 Values = Mapping[str, Any]
@@ -34,12 +28,11 @@ class Field:
     name : str
         Spelling of the specification.
     bits : int
-        Size of one element.
+        Size of one element; 0 for a number of variable length.
     allowed : sequence, optional
         Legal values; everything the bits can express by default. For an index field (one whose
         ``allowed`` is a tuple) the stored number is the index into it.
-    signed : bool
-        Sign-magnitude field.
+    sign : Sign
     count : callable, optional
         Makes it a list field; number of elements from the values read so far.
     present : callable, optional
@@ -51,9 +44,9 @@ class Field:
     name: str
     bits: int = 0
     allowed: Sequence[Any] = ()
-    signed: bool = False
+    sign: Sign = "none"
     count: Callable[[Values], int] | None = None
-    present: Callable[[Values], bool] | None = None
+    present: Callable[[Values], object] | None = None
     elements: tuple[Field, ...] = ()
     build: Callable[..., Any] | None = None
 
@@ -61,7 +54,7 @@ class Field:
         """Value of a stored code; ``None`` when it is not legal."""
         if isinstance(self.allowed, tuple) and self.allowed:
             return self.allowed[code] if code < len(self.allowed) else None
-        value = from_sign_magnitude(code, self.bits) if self.signed else code
+        value = DECODE[self.sign](code, self.bits)
         return value if not self.allowed or value in self.allowed else None
 
     def encode(self, value: Any) -> int | None:
@@ -70,20 +63,26 @@ class Field:
             return self.allowed.index(value) if value in self.allowed else None
         if self.allowed and value not in self.allowed:
             return None
-        if self.signed:
-            fits = abs(value) < 1 << (self.bits - 1)
-            return to_sign_magnitude(value, self.bits) if fits else None
-        return int(value) if 0 <= value < 1 << self.bits else None
+        code = ENCODE[self.sign](value, self.bits)
+        fits = code >= 0 and (self.bits == 0 or code < 1 << self.bits)
+        return code if fits and self.decode(code) == value else None
 
     def describe(self) -> str:
         """Legal stored numbers and their meaning, for messages."""
-        if isinstance(self.allowed, tuple) and self.allowed:
-            return "index of one of " + ", ".join(map(str, self.allowed))
         if isinstance(self.allowed, range):
             step = "" if self.allowed.step == 1 else f" in steps of {self.allowed.step}"
             return f"{self.allowed[0]}..{self.allowed[-1]}{step}"
-        limit = 1 << (self.bits - 1 if self.signed else self.bits)
-        return f"{1 - limit if self.signed else 0}..{limit - 1}"
+        if self.allowed:
+            kind = "index of one of " if isinstance(self.allowed, tuple) else ""
+            return kind + ", ".join(map(str, self.allowed))
+        limit = 1 << (self.bits if self.sign == "none" else self.bits - 1)
+        return f"{0 if self.sign == 'none' else 1 - limit}..{limit - 1}"
+
+
+def field_offset(entries: Sequence[Entry], field: str) -> int:
+    """Byte in which ``field``, or the first element of a list, starts; the first if unlisted."""
+    found = (e.bit_offset for e in entries if e.field in (field, f"{field}[0]"))
+    return next(found, entries[0].bit_offset) // 8
 
 
 class Parsed(NamedTuple, Generic[Header]):
@@ -94,25 +93,28 @@ class Parsed(NamedTuple, Generic[Header]):
 
     def offset(self, field: str) -> int:
         """Byte in which ``field``, or the first element of a list, starts."""
-        names = (field, f"{field}[0]")
-        return next(entry.bit_offset // 8 for entry in self.entries if entry.field in names)
+        return field_offset(self.entries, field)
 
 
-class _TableReader:
-    """Reads the rows of a table and keeps a listing of what it saw."""
+class TableReader:
+    """Reads the rows of tables, which follow each other, and keeps a listing of what it saw."""
 
     def __init__(self, reader: BitReader) -> None:
         self.reader = reader
         self.entries: list[Entry] = []
 
-    def read_table(self, table: tuple[Field, ...], prefix: str = "") -> dict[str, Any]:
+    def read_table(self, table: Sequence[Field], prefix: str = "") -> dict[str, Any]:
+        """Read and check fields one by one.
+
+        Raises
+        ------
+        TruncatedError, CorruptError
+        """
         values: dict[str, Any] = {}
         for field in table:
             name = prefix + field.name
             if field.present is not None and not field.present(values):
                 values[field.name] = None
-            elif field.name == "n_bytes_header":
-                values[field.name] = self._read_size(field, name)
             elif field.count is None:
                 values[field.name] = self._read_element(field, name)
             else:
@@ -121,31 +123,37 @@ class _TableReader:
                 )
         return values
 
-    def _read_size(self, field: Field, name: str) -> int:
-        """Read ``n_bytes_header``, and look at what it says before reading lists."""
-        found = int(self._read_element(field, name))
-        entry = self.entries[-1]
-        left = len(self.reader.data) - self.entries[0].bit_offset // 8
-        if found > left:
-            raise TruncatedError(
-                "the header reaches past the end of the data",
-                name,
-                entry.bit_offset // 8,
-                found,
-                f"<= {left}",
-            )
-        return found
+    def reject(self, reason: str, field: str, found: object, allowed: object) -> NoReturn:
+        """Raise the error for a field that was read."""
+        raise CorruptError(reason, field, field_offset(self.entries, field), found, allowed)
 
     def _read_element(self, field: Field, name: str) -> Any:
         if field.build is not None:
             return field.build(**self.read_table(field.elements, name + "."))
-        position = self.reader.position
-        code = self.reader.read(field.bits, name)
+        return self._read_number(field, name)
+
+    def _read_number(self, field: Field, name: str) -> Any:
+        start = self.reader.position
+        code = self.reader.read(field.bits, name) if field.bits else self.reader.read_variable(name)
         value = field.decode(code)
         if value is None:
-            raise CorruptError("illegal value", name, position // 8, code, field.describe())
-        self.entries.append(Entry(position, field.bits, name, value))
+            found = DECODE[field.sign](code, field.bits)
+            raise CorruptError("illegal value", name, start // 8, found, field.describe())
+        self.entries.append(Entry(start, self.reader.position - start, name, value))
         return value
+
+
+class _HeaderReader(TableReader):
+    """Looks at what ``n_bytes_header`` says before it reads lists."""
+
+    def _read_number(self, field: Field, name: str) -> Any:
+        found = super()._read_number(field, name)
+        if name == "n_bytes_header":
+            left = len(self.reader.data) - self.entries[0].bit_offset // 8
+            if found > left:
+                reason, entry = "the header reaches past the end of the data", self.entries[-1]
+                raise TruncatedError(reason, name, entry.bit_offset // 8, found, f"<= {left}")
+        return found
 
 
 def read_header(
@@ -166,7 +174,7 @@ def read_header(
     ------
     TruncatedError, CorruptError
     """
-    table_reader = _TableReader(BitReader(data, 8 * offset))
+    table_reader = _HeaderReader(BitReader(data, 8 * offset))
     values = table_reader.read_table(table)
     parsed = Parsed(header_type(**values), tuple(table_reader.entries))
     found = values["n_bytes_header"]
@@ -179,10 +187,10 @@ def read_header(
     return parsed
 
 
-def _write_table(writer: BitWriter, table: tuple[Field, ...], values: Values, prefix: str) -> None:
+def _write_table(writer: BitWriter, table: Sequence[Field], values: Values, prefix: str) -> None:
     for field in table:
         name = prefix + field.name
-        value = values[field.name]
+        value: Any = values.get(field.name)
         if field.present is not None and not field.present(values):
             if value is not None:
                 raise UsageError("the field must be None here", name, None, value)
@@ -192,12 +200,29 @@ def _write_table(writer: BitWriter, table: tuple[Field, ...], values: Values, pr
             raise UsageError("the field is missing or has a wrong length", name, None, value)
         for element in elements:
             if field.build is not None:
-                _write_table(writer, field.elements, element._asdict(), name + ".")
+                members = element if isinstance(element, Mapping) else element._asdict()
+                _write_table(writer, field.elements, members, name + ".")
                 continue
             code = field.encode(element)
             if code is None:
                 raise UsageError("illegal value", name, None, element, field.describe())
-            writer.write(code, field.bits)
+            if field.bits:
+                writer.write(code, field.bits)
+            else:
+                writer.write_variable(code)
+
+
+def write_table(table: Sequence[Field], values: Values) -> bytes:
+    """Write fields from values by name, those of a structure in a mapping or named tuple.
+
+    Raises
+    ------
+    UsageError
+        A field is missing or has an illegal value.
+    """
+    writer = BitWriter()
+    _write_table(writer, table, values, "")
+    return writer.to_bytes()
 
 
 def write_header(table: tuple[Field, ...], header: Any, derived: dict[str, Any]) -> bytes:
@@ -209,8 +234,5 @@ def write_header(table: tuple[Field, ...], header: Any, derived: dict[str, Any])
         A field has an illegal value.
     """
     values = {f.name: getattr(header, f.name) for f in dataclasses.fields(header)} | derived
-    sizing = BitWriter()
-    _write_table(sizing, table, values | {"n_bytes_header": 0}, "")
-    writer = BitWriter()
-    _write_table(writer, table, values | {"n_bytes_header": (sizing.n_bits + 7) // 8}, "")
-    return writer.to_bytes()
+    size = len(write_table(table, values | {"n_bytes_header": 0}))
+    return write_table(table, values | {"n_bytes_header": size})

@@ -37,7 +37,6 @@ from numchic.v5.noise import common_randomness
 from numchic.v5.synthesis import synthesise
 from numchic.v5.upsampling import upsample
 from numchic_bitstream import CoolChic, Limits, Parameters, UsageError, read_parameters, read_stream
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.parameters import flat_parameters
 
 Array = NDArray[Any]
@@ -126,7 +125,7 @@ def _decode_part(part: CoolChic) -> Stages:
     grids = decode_latents(part, parameters)
     for k in reversed(range(len(grids))):
         yield f"latents.{k}", grids[k]
-    latents = [g for g, kind in zip(grids, grid_list(header), strict=True) if not kind.hyper]
+    latents = header.derived.latents(grids)
     with np.errstate(over="ignore", invalid="ignore"):
         dense = upsample(header, parameters.upsampling, latents)
         yield "dense", dense

@@ -34,7 +34,6 @@ from numchic.v5.upsampling import upsample
 from numchic_bitstream.arrays import F32
 from numchic_bitstream.generations import read_any
 from numchic_bitstream.limits import Limits
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.parameters import read_parameters
 from numchic_bitstream.v5.stream import CoolChic, Frame, Stream, read_stream
 
@@ -59,7 +58,7 @@ def _part_stages(part: CoolChic) -> tuple[list[Stage], F32]:
     header = part.header
     parameters = read_parameters(header, part.nn_payload)
     grids = decode_latents(part, parameters)
-    latents = [g for g, kind in zip(grids, grid_list(header), strict=True) if not kind.hyper]
+    latents = header.derived.latents(grids)
     stages: list[Stage] = [
         ("parameters", lambda: read_parameters(header, part.nn_payload)),
         ("latents", lambda: decode_latents(part, parameters)),

@@ -5,13 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numchic_bitstream import TruncatedError, UsageError
-from numchic_bitstream.bits import (
-    BitReader,
-    BitWriter,
-    from_sign_magnitude,
-    to_sign_magnitude,
-)
+from numchic_bitstream import CorruptError, TruncatedError, UsageError
+from numchic_bitstream.bits import DECODE, ENCODE, BitReader, BitWriter, Sign
 from reference.expgolomb import bits_from_bytes
 
 # A value and the number of bits it is written with.
@@ -69,20 +64,54 @@ def test_the_writer_refuses_what_does_not_fit(value: int, n_bits: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "value"),
-    [(0, 0), (1, 1), (8191, 8191), (8193, -1), (8194, -2), (16383, -8191)],
+    ("sign", "n_bits", "code", "value"),
+    [
+        *(("magnitude", 14, code, code) for code in (0, 1, 8191)),
+        *(("magnitude", 14, 8192 + n, -n) for n in (1, 2, 8191)),
+        *(("complement", 8, code, value) for code, value in ((0xF0, -16), (0x10, 16), (128, -128))),
+        *(("last bit", 0, code, value) for code, value in ((0, 0), (2, 1), (3, -1), (5, -2))),
+    ],
 )
-def test_sign_magnitude_of_14_bits(code: int, value: int) -> None:
-    assert from_sign_magnitude(code, 14) == value
-    assert to_sign_magnitude(value, 14) == code
+def test_signs(sign: Sign, n_bits: int, code: int, value: int) -> None:
+    assert DECODE[sign](code, n_bits) == value
+    assert ENCODE[sign](value, n_bits) == code
 
 
 def test_negative_zero_is_zero() -> None:
-    assert from_sign_magnitude(1 << 13, 14) == 0
+    assert DECODE["magnitude"](1 << 13, 14) == DECODE["last bit"](1, 0) == 0
 
 
 @given(st.integers(2, 20).flatmap(lambda n: st.tuples(st.integers(0, (1 << n) - 1), st.just(n))))
-def test_sign_magnitude_round_trip(coded: tuple[int, int]) -> None:
+def test_signs_round_trip(coded: tuple[int, int]) -> None:
     code, n_bits = coded
+    assert ENCODE["complement"](DECODE["complement"](code, n_bits), n_bits) == code
     if code != 1 << (n_bits - 1):  # negative zero
-        assert to_sign_magnitude(from_sign_magnitude(code, n_bits), n_bits) == code
+        assert ENCODE["magnitude"](DECODE["magnitude"](code, n_bits), n_bits) == code
+    if code != 1:
+        assert ENCODE["last bit"](DECODE["last bit"](code, n_bits), n_bits) == code
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [("2b", 43), ("846f", 623), ("829819", 35865), ("87ffffff7f", 2**31 - 1), ("00", 0)],
+)
+def test_numbers_of_variable_length(data: str, value: int) -> None:
+    reader = BitReader(bytes.fromhex(data))
+    assert reader.read_variable("x") == value
+    assert reader.byte_offset == len(data) // 2
+    writer = BitWriter()
+    writer.write_variable(value)
+    assert writer.to_bytes().hex() == data
+
+
+def test_leading_groups_of_zeros() -> None:
+    assert BitReader(bytes.fromhex("8080808000")).read_variable("x") == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "error"), [("80" * 5 + "00", CorruptError), ("80" * 4, TruncatedError)]
+)
+def test_numbers_of_variable_length_that_do_not_end(data: str, error: type[Exception]) -> None:
+    with pytest.raises(error) as caught:
+        BitReader(bytes.fromhex("00" + data), 8).read_variable("x")
+    assert getattr(caught.value, "field", None) == "x"

@@ -7,9 +7,14 @@ import pytest
 
 import builders
 from numchic_bitstream import LimitError, Limits, TruncatedError, dump
+from numchic_conformance.synthetic.v4.draw import Draw
+from numchic_conformance.synthetic.v4.streams import make_stream
 
 STILL = builders.stream()
 VIDEO = builders.video()
+OLDER = make_stream(
+    Draw("dump"), "4.2", (8, 8), "yuv420", frames=[(0, "I"), (2, "P"), (1, "B")], zero=0
+)
 
 
 def test_a_listing_tells_position_size_name_and_value() -> None:
@@ -30,7 +35,7 @@ def test_a_listing_tells_position_size_name_and_value() -> None:
     assert fields["syn_layer[2].mode"] == "residual"
 
 
-@pytest.mark.parametrize("data", [STILL, VIDEO], ids=["still", "video"])
+@pytest.mark.parametrize("data", [STILL, VIDEO, OLDER], ids=["still", "video", "4.2"])
 def test_a_listing_covers_everything(data: bytes) -> None:
     """Fields follow each other; only the bits that fill a header's last byte are not listed."""
     spans = []
@@ -50,6 +55,16 @@ def test_payloads_are_listed() -> None:
     assert networks.split()[2] == "nn_payload"
     assert latents.split()[2] == "latent_payload"
     assert latents.endswith(" bytes")
+
+
+def test_payloads_of_older_generations_are_listed() -> None:
+    lines = list(dump(OLDER))
+    assert lines.count("payloads (residue)") == 3
+    first = lines.index("payloads (residue)")
+    names = [line.split()[2] for line in lines[first + 1 :] if line.startswith(" ")]
+    assert names[:5] == ["arm.w", "arm.b", "ups.w", "syn.w", "syn.b"]
+    assert names[5].startswith("latent[")
+    assert lines[first + 1].endswith(" bytes")
 
 
 def test_bytes_after_the_last_frame_are_counted() -> None:

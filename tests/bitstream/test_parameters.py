@@ -27,7 +27,6 @@ from numchic_bitstream.v5.parameters import (
     dequantise,
     flat_parameters,
     n_parameters,
-    quantisation_steps,
     weight_shapes,
     zero_parameters,
 )
@@ -284,7 +283,7 @@ def test_biases_of_another_header() -> None:
 
 
 def test_worked_quantisation_steps() -> None:
-    assert quantisation_steps(WORKED) == (7, 6, 6, 5, 8, 0, 10, 11)
+    assert WORKED.derived.steps == (7, 6, 6, 5, 8, 0, 10, 11)
 
 
 def test_dequantisation() -> None:
@@ -303,7 +302,7 @@ def test_large_integers_are_rounded_to_float32_first() -> None:
 
 @given(coolchic_headers(small=True))
 def test_the_zero_output_transform_is_the_identity(header: CoolChicHeader) -> None:
-    exponents = quantisation_steps(header)
+    exponents = header.derived.steps
     transform = zero_parameters(header).synthesis.output_transform
     weight, bias = dequantise(transform, exponents.synthesis_weight, exponents.synthesis_bias)
     assert np.array_equal(weight[:, :, 0, 0], np.eye(3))

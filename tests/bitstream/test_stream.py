@@ -27,14 +27,13 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_bitstream.v5.grids import ifce_inputs
 from numchic_bitstream.v5.headers import (
     VideoHeader,
     write_coolchic_header,
     write_frame_header,
     write_video_header,
 )
-from numchic_bitstream.v5.parameters import flat_parameters, quantisation_steps
+from numchic_bitstream.v5.parameters import flat_parameters
 from reference import headers as naive
 from vectors import Vector, all_valid_vectors, malformed_vectors, sidecar_vectors
 
@@ -86,7 +85,7 @@ def test_valid_vectors_hold_what_their_sidecar_says(vector: Vector) -> None:
         for part, role in zip(frame.parts, ("residue", "motion"), strict=False):
             header = part.header
             assert as_sidecar(header) == expected[role]["header"]
-            assert list(ifce_inputs(header)) == expected[role]["input_features_ifce"]
+            assert list(header.derived.ifce_inputs) == expected[role]["input_features_ifce"]
             parameters = read_parameters(header, part.nn_payload)
             for module, kind, values in flat_parameters(header, parameters):
                 if values.size:
@@ -102,7 +101,7 @@ def as_sidecar(header: VideoHeader | FrameHeader | CoolChicHeader) -> dict[str, 
         if value is not None
     }
     if isinstance(header, CoolChicHeader):
-        steps = [2.0**-exponent for exponent in quantisation_steps(header)]
+        steps = [2.0**-exponent for exponent in header.derived.steps]
         plain["nn_q_step"] = by_module(steps)
         plain["nn_expgol_cnt"] = by_module(header.nn_expgol_cnt)
         del plain["syn_layer"]
@@ -249,19 +248,24 @@ def test_unknown_header_bytes_are_skipped() -> None:
     assert write_stream(stream) == STILL
 
 
-def test_the_listener_hears_of_every_header() -> None:
+def test_the_listener_hears_of_every_header_and_payload() -> None:
     titles: list[str] = []
     read_stream(VIDEO, listener=lambda title, _: titles.append(title))
     assert titles == [
         "video header",
         "frame header 0",
         "cool-chic header (residue)",
+        "payloads (residue)",
         "frame header 2",
         "cool-chic header (residue)",
+        "payloads (residue)",
         "cool-chic header (motion)",
+        "payloads (motion)",
         "frame header 1",
         "cool-chic header (residue)",
+        "payloads (residue)",
         "cool-chic header (motion)",
+        "payloads (motion)",
     ]
 
 

@@ -38,7 +38,6 @@ from numchic.v5.resize import resize
 from numchic.v5.synthesis import synthesise
 from numchic.v5.upsampling import upsample
 from numchic_bitstream import read_parameters, read_stream
-from numchic_bitstream.v5.grids import grid_list
 
 THREADS = (1, 2, 4)
 MAX_INTERPRETED_PIXELS = 1_500
@@ -84,7 +83,7 @@ def stages(data: bytes) -> dict[str, str]:
         residue = read_stream(data).frames[0].residue
         header, parameters = residue.header, read_parameters(residue.header, residue.nn_payload)
         grids = decode_latents(residue, parameters)
-        latents = [g for g, kind in zip(grids, grid_list(header), strict=True) if not kind.hyper]
+        latents = header.derived.latents(grids)
         dense = upsample(header, parameters.upsampling, latents)
         if header.flag_common_randomness:
             noise = common_randomness(header.img_size, *header.latent_resolution)

@@ -22,7 +22,7 @@ import builders
 from numchic.v5.arm import FixedArm, IntArm, _pad_to_float, evaluate_float, evaluate_int
 from numchic.v5.ifce import FeatureMap, feature_map
 from numchic_bitstream import CorruptError
-from numchic_bitstream.v5.grids import Grid
+from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import MAX_Q_STEP
 from numchic_bitstream.v5.parameters import Layer
 

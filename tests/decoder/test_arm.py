@@ -16,7 +16,7 @@ from numchic.v5.arm import FixedArm, IntArm, evaluate_float, evaluate_int, fix_a
 from numchic_bitstream.arrays import I64
 from numchic_bitstream.errors import CorruptError
 from numchic_bitstream.v5.headers import MAX_Q_STEP, CoolChicHeader
-from numchic_bitstream.v5.parameters import ArmParameters, Layer, quantisation_steps
+from numchic_bitstream.v5.parameters import ArmParameters, Layer
 from reference import arm as naive
 
 Indices = list[tuple[int, int]]
@@ -99,7 +99,7 @@ def by_kernel(fixed: FixedArm, samples: I64, *, exact: bool) -> Indices:
 
 
 def by_naive_twin(header: CoolChicHeader, parameters: ArmParameters, samples: I64) -> Indices:
-    steps = quantisation_steps(header)
+    steps = header.derived.steps
     fixed = naive.fixed_parameters(
         [layer.weight.tolist() for layer in parameters.layers()],
         [layer.bias.tolist() for layer in parameters.layers()],

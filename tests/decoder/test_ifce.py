@@ -16,9 +16,9 @@ import builders
 import strategies
 from numchic.v5.ifce import FeatureMap, feature_map
 from numchic_bitstream.errors import CorruptError
-from numchic_bitstream.v5.grids import Grid, grid_list
+from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import MAX_Q_STEP, CoolChicHeader
-from numchic_bitstream.v5.parameters import Layer, quantisation_steps
+from numchic_bitstream.v5.parameters import Layer
 from reference import ifce as naive
 
 Samples = Sequence[NDArray[np.integer]]
@@ -49,7 +49,7 @@ def naive_map(
     header: CoolChicHeader, layer: Layer | None, k: int, grids: Samples
 ) -> NDArray[np.object_]:
     """Features of grid k, object[h, w, F]."""
-    steps = quantisation_steps(header)
+    steps = header.derived.steps
     fixed = layer and naive.fixed_parameters(
         layer.weight.tolist(), layer.bias.tolist(), steps.ifce_weight, steps.ifce_bias
     )
@@ -64,7 +64,7 @@ def fast_map(
 ) -> tuple[FeatureMap, NDArray[np.object_]]:
     """The map of grid k, and its features as integers, object[h, w, F]."""
     samples = [np.ascontiguousarray(grid, np.int8) for grid in grids]
-    decoded = list(zip(grid_list(header), samples, strict=True))[k + 1 :]
+    decoded = list(zip(header.derived.grids, samples, strict=True))[k + 1 :]
     features = feature_map(header, layer, decoded)
     assert features.values.dtype == np.float32
     y, x = np.ix_(*(np.arange(size) >> features.shift for size in grids[k].shape))

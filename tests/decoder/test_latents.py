@@ -21,7 +21,7 @@ from numchic.v5.arm import fix_arm
 from numchic.v5.latents import LatentDecoder, decode_latents, encode_latents
 from numchic_bitstream import CoolChic, CoolChicHeader, CorruptError, TruncatedError, UsageError
 from numchic_bitstream.v5.headers import write_coolchic_header
-from numchic_bitstream.v5.parameters import Parameters, quantisation_steps, read_parameters
+from numchic_bitstream.v5.parameters import Parameters, read_parameters
 from reference import headers as naive_headers
 from reference import latents as naive
 from reference import parameters as naive_parameters
@@ -83,7 +83,7 @@ def decode(part: CoolChic) -> list[NDArray[np.int8]]:
 def lively_parameters(header: CoolChicHeader, seed: int = 0, magnitude: int = 20) -> Parameters:
     """Random parameters with scales around 1, not e**-4: so every model shows in the payload."""
     parameters = builders.parameters(header, seed, magnitude)
-    parameters.arm.output.bias[1] += 4 << quantisation_steps(header).arm_bias
+    parameters.arm.output.bias[1] += 4 << header.derived.steps.arm_bias
     return parameters
 
 

@@ -17,9 +17,8 @@ from numchic.v5 import coolchic, latents
 from numchic.v5.synthesis import Synthesiser, synthesise
 from numchic_bitstream import CoolChic, CoolChicHeader, SynthesisLayer, UsageError, read_parameters
 from numchic_bitstream.arrays import F32
-from numchic_bitstream.v5.grids import n_latents, synthesis_inputs
 from numchic_bitstream.v5.headers import write_coolchic_header
-from numchic_bitstream.v5.parameters import Layer, SynthesisParameters, quantisation_steps
+from numchic_bitstream.v5.parameters import Layer, SynthesisParameters
 from reference import decoder as naive_decoder
 from reference import headers as naive_headers
 from reference import synthesis as naive
@@ -53,12 +52,12 @@ def random_parameters(header: CoolChicHeader, seed: int = 0) -> SynthesisParamet
 
 
 def random_input(header: CoolChicHeader, size: tuple[int, int], seed: int = 0) -> F32:
-    shape = (synthesis_inputs(header), *size)
+    shape = (header.derived.synthesis_inputs, *size)
     return np.random.default_rng(seed).normal(0, 4, shape).astype(np.float32)
 
 
 def by_naive_twin(header: CoolChicHeader, parameters: SynthesisParameters, dense: F32) -> F32:
-    steps = quantisation_steps(header)
+    steps = header.derived.steps
 
     def real(layer: Layer) -> tuple[F32, F32]:
         weight_step = np.float32(2.0**-steps.synthesis_weight)
@@ -74,7 +73,7 @@ def by_naive_twin(header: CoolChicHeader, parameters: SynthesisParameters, dense
     ]
     stabiliser = None if parameters.stabiliser is None else real(parameters.stabiliser)
     transform = real(parameters.output_transform)
-    return naive.synthesise(dense, n_latents(header), trunk, stabiliser, transform)
+    return naive.synthesise(dense, header.derived.n_latents, trunk, stabiliser, transform)
 
 
 def check(header: CoolChicHeader, size: tuple[int, int], seed: int = 0) -> None:
@@ -117,7 +116,7 @@ def test_every_remainder_of_taps(n_channels: int) -> None:
 @pytest.mark.parametrize("stabiliser", [0, 1])
 def test_the_stabiliser_does_not_see_the_noise(stabiliser: int) -> None:
     header = builders.header(flag_common_randomness=1, linear_stabiliser_synth=stabiliser)
-    assert synthesis_inputs(header) == 2 * n_latents(header)
+    assert header.derived.synthesis_inputs == 2 * header.derived.n_latents
     check(header, (4, 7))
 
 

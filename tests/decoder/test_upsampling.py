@@ -15,7 +15,7 @@ import strategies
 from numchic.v5.upsampling import Upsampler, preconcat_kernel, upsample, x2_kernel
 from numchic_bitstream import CoolChicHeader, UsageError
 from numchic_bitstream.arrays import F32, F64, I8
-from numchic_bitstream.v5.parameters import UpsamplingParameters, quantisation_steps
+from numchic_bitstream.v5.parameters import UpsamplingParameters
 from reference import upsampling as naive
 
 Latents = list[I8]
@@ -34,7 +34,7 @@ def random_case(
 
 def halves(header: CoolChicHeader, parameters: UpsamplingParameters) -> tuple[list[F32], list[F32]]:
     """Real parameters of the X2 and PRE kernels."""
-    step = np.float32(2.0 ** -quantisation_steps(header).upsampling_weight)
+    step = np.float32(2.0**-header.derived.steps.upsampling_weight)
     x2, pre = (
         [layer.weight.astype(np.float32) * step for layer in layers]
         for layers in (parameters.x2, parameters.preconcat)

@@ -10,7 +10,6 @@ from typing import Any
 
 from numchic_bitstream import CoolChicHeader, NumchicError, SynthesisLayer, UsageError
 from numchic_bitstream.v5 import expgolomb
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.headers import write_coolchic_header
 from numchic_bitstream.v5.parameters import weight_shapes
 
@@ -70,7 +69,7 @@ def rebuild(rng: Random, header: CoolChicHeader) -> bytes | None:
     derived: dict[str, Any] = {
         "nn_n_bytes": len(payload),
         "nn_n_bit_pad": n_bit_pad,
-        "n_latent_grids": len(grid_list(header)) % 32,
+        "n_latent_grids": header.derived.n_latent_grids,
     }
     try:
         return write_coolchic_header(dataclasses.replace(header, **derived)) + payload

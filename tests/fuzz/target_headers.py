@@ -78,10 +78,13 @@ def _is_canonical(data: bytes, entries: Sequence[Entry]) -> bool:
 def streams(data: bytes) -> str:
     """Read a stream, without its payloads, and write it again."""
     sections: list[tuple[Entry, ...]] = []
+
+    def listen(title: str, entries: tuple[Entry, ...]) -> None:
+        if not title.startswith("payloads"):
+            sections.append(entries)
+
     try:
-        stream = read_stream(
-            data, HEADER_LIMITS, listener=lambda _, entries: sections.append(entries)
-        )
+        stream = read_stream(data, HEADER_LIMITS, listener=listen)
     except NumchicError as error:
         return error_outcome(error, len(data))
     written = write_stream(stream)

@@ -13,7 +13,6 @@ from numchic.v5.resize import resize
 from numchic.v5.synthesis import synthesise
 from numchic.v5.upsampling import upsample
 from numchic_bitstream import NumchicError, read_parameters, read_stream
-from numchic_bitstream.v5.grids import grid_list
 from numchic_trainer.write import load_model, write_model
 from vectors import Vector, still_vectors
 
@@ -30,7 +29,7 @@ def test_torch_forward_equals_the_decoder(vector: Vector) -> None:
         output = model()
     parameters = read_parameters(part.header, part.nn_payload)
     grids = decode_latents(part, parameters)
-    latents = [g for g, kind in zip(grids, grid_list(header), strict=True) if not kind.hyper]
+    latents = header.derived.latents(grids)
     dense = upsample(part.header, parameters.upsampling, latents)
     if header.flag_common_randomness:
         noise = common_randomness(header.img_size, *header.latent_resolution)

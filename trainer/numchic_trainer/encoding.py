@@ -34,7 +34,6 @@ from numchic_bitstream import (
     write_stream,
 )
 from numchic_bitstream.arrays import I8
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.parameters import read_parameters
 from numchic_trainer.config import TrainConfig, architecture
 from numchic_trainer.goal import Attempt, Goal
@@ -420,7 +419,7 @@ def _check_format(
     parameter: CoolChicEncoderParameter, picture: Picture, metadata: Metadata | None
 ) -> None:
     """Raise now what would be refused after the training: read a stream with empty payloads."""
-    n_grids = len(grid_list(parameter.to_header()))
+    n_grids = len(parameter.to_header().derived.grids)
     header = dataclasses.replace(
         parameter.to_header(), nn_n_bytes=1, n_bytes_latent=4, n_latent_grids=n_grids % 32
     )

@@ -28,7 +28,6 @@ from numchic_bitstream import (
     read_stream,
     write_stream,
 )
-from numchic_bitstream.v5.grids import n_latents
 from numchic_bitstream.v5.parameters import flat_parameters
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.write import integer_parameters, load_model, write_model
@@ -73,7 +72,7 @@ def decode_stages(data: bytes) -> Iterator[tuple[str, NDArray[Any]]]:
         yield f"latents.{k}", grids[k].numpy().astype(np.int8)
     with torch.no_grad():
         dense = model.dense(grids)
-        yield "dense", dense[0, : n_latents(header)].numpy()
+        yield "dense", dense[0, : header.derived.n_latents].numpy()
         yield "synthesis", model.synthesis(dense)[0].numpy()
         signal = model.render(dense)[0].numpy()
     data_type, bitdepth = frame.header.frame_data_type, frame.header.bitdepth

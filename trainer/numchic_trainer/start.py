@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from numchic_bitstream import UsageError, read_stream, read_trailer
-from numchic_bitstream.v5.grids import Grid
+from numchic_bitstream.v5.derived import Grid
 from numchic_trainer.config import Preset, Start, TrainConfig
 from numchic_trainer.ladder.network import N_LEVELS, crop
 from numchic_trainer.ladder.pack import Pack, read_pack, shipped_pack

@@ -13,7 +13,6 @@ from numchic_bitstream import CoolChic, Parameters, UsageError
 from numchic_bitstream.v5.headers import MAX_Q_STEP, Descriptor
 from numchic_bitstream.v5.parameters import (
     flat_parameters,
-    quantisation_steps,
     read_parameters,
     write_parameters,
     zero_parameters,
@@ -33,7 +32,7 @@ def load_model(coolchic: CoolChic, encoder_gain: int = 16) -> CoolChicEncoder:
     header = coolchic.header
     parameters = read_parameters(header, coolchic.nn_payload, coolchic.nn_offset)
     model = CoolChicEncoder(CoolChicEncoderParameter.from_header(header, encoder_gain))
-    exponents = quantisation_steps(header)
+    exponents = header.derived.steps
     with torch.no_grad():
         for module, kind, flat in flat_parameters(header, parameters):
             name = f"{module}_{kind}"

@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-from numchic_bitstream.v4.grids import (
-    coded_planes,
-    parameter_counts,
-    resolution_size,
-)
 from numchic_bitstream.v4.headers import CoolChicHeader, FrameHeader
 
 
-def count_macs(header: CoolChicHeader, img_size: tuple[int, int]) -> dict[str, int]:
+def count_macs(header: CoolChicHeader, _: object = None) -> dict[str, int]:
     """Multiply-accumulates of one decoder per module: "arm", "upsampling", "synthesis"."""
-    samples = sum(plane_area(img_size, i) for i in coded_planes(header))
+    samples = sum(plane_area(header, i) for i in header.derived.coded_planes)
     return {
         "arm": arm_macs(header) * samples,
-        "upsampling": upsampling_macs(header, img_size),
-        "synthesis": parameter_counts(header)["syn.w"] * plane_area(img_size, header.lead),
+        "upsampling": upsampling_macs(header),
+        "synthesis": header.derived.n_parameters["syn.w"] * plane_area(header, header.lead),
     }
 
 
@@ -38,19 +33,19 @@ def arm_macs(header: CoolChicHeader) -> int:
     return n_hidden * width * width + 2 * width
 
 
-def plane_area(img_size: tuple[int, int], i: int) -> int:
+def plane_area(header: CoolChicHeader, i: int) -> int:
     """Samples of a plane of resolution i."""
-    height, width = resolution_size(img_size, i)
+    height, width = header.derived.sizes[i]
     return height * width
 
 
-def upsampling_macs(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
+def upsampling_macs(header: CoolChicHeader) -> int:
     """Multiply-accumulates of all planes."""
     total = 0
     ups, n_res = header.topology.ups, len(header.len_lat)
-    for i in coded_planes(header):
+    for i in header.derived.coded_planes:
         if i < n_res - 1:
-            total += 2 * ups.pre_size * plane_area(img_size, i)
+            total += 2 * ups.pre_size * plane_area(header, i)
         for j in range(header.lead, i):
-            total += 3 * ups.ups_size * plane_area(img_size, j + 1)
+            total += 3 * ups.ups_size * plane_area(header, j + 1)
     return total

@@ -8,27 +8,24 @@ headers of its one or two Cool-chic decoders. Only what the structural walk asks
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-from numchic_bitstream.bits import Entry
-from numchic_bitstream.errors import CorruptError
+from numchic_bitstream.bits import BitReader, Entry
 from numchic_bitstream.structure import FrameDataType, FrameType
-from numchic_bitstream.v4.fields import FieldReader
+from numchic_bitstream.tables import Field, TableReader, Values, field_offset
+from numchic_bitstream.v4.derived import Derived, derive
 
 Generation = Literal["4.2", "4.1", "4.0"]
 """Generations that share these headers, in the order in which they are tried."""
 
 GENERATIONS: tuple[Generation, ...] = get_args(Generation)
 
-FRAME_TYPES: tuple[FrameType, ...] = get_args(FrameType)
-DATA_TYPES: tuple[FrameDataType, ...] = get_args(FrameDataType)
 ROLES = ("residue", "motion")
 
 GOP_HEADER_BYTES = 6
 MIN_FILE_BYTES = 8
-_MAX_RESOLUTIONS = 8
-_ORDERS = range(13)
 
 # Ranges of the quantisation indices of weights and biases (section 8.2). The largest index but for
 # the upsampling bias, which does not exist, is also the exponent: q stands for 2 ** (q - max).
@@ -43,6 +40,11 @@ class GopHeader:
     width: int
     data_type: FrameDataType
     bitdepth: int
+
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
 
 
 class ArmTopology(NamedTuple):
@@ -101,6 +103,87 @@ class Coding(NamedTuple):
     len_b: int
 
 
+class Vector(NamedTuple):
+    """A displacement in samples, to the right and down."""
+
+    x: int
+    y: int
+
+
+def _n_references(values: Values) -> int:
+    return get_args(FrameType).index(values["frame_type"])
+
+
+def _uvar(name: str) -> Field:
+    return Field(name, allowed=range(1 << 31))
+
+
+_SVAR = range(1 - (1 << 30), 1 << 30)
+
+GOP_HEADER = (
+    Field("n_bytes_header", 8, range(GOP_HEADER_BYTES, GOP_HEADER_BYTES + 1)),
+    Field("H", 16, range(1, 1 << 16)),
+    Field("W", 16, range(1, 1 << 16)),
+    Field("data_type", 4, get_args(FrameDataType)),
+    Field("bitdepth - 8", 4, range(9)),
+)
+
+FRAME_HEADER = (
+    _uvar("n_bytes_header"),
+    _uvar("display_index"),
+    Field("reserved", 1, range(1)),
+    Field("topology_copy[0]", 4),
+    Field("latents_zero[0]", 1),
+    Field("frame_type", 2, get_args(FrameType)),
+    Field("w", 3, present=_n_references),
+    Field("topology_copy[1]", 4, present=_n_references),
+    Field("latents_zero[1]", 1, present=_n_references),
+    Field(
+        "global_flow",
+        count=_n_references,
+        elements=tuple(Field(axis, allowed=_SVAR, sign="last bit") for axis in Vector._fields),
+        build=Vector,
+    ),
+)
+
+# The four groups of section 5.1, in the order of the copy bits.
+ARM = (Field("arm.n", 4), Field("arm.L", 4))
+UPS = (Field("ups.NU", 4), Field("ups.KU", 4), Field("pre.NP", 4), Field("pre.KP", 4))
+SYN = (
+    Field("n_syn", 8),
+    Field(
+        "syn",
+        count=lambda v: int(v["n_syn"]),
+        elements=(Field("out", 8), Field("ks", 8), Field("residual", 4), Field("relu", 4)),
+        build=lambda out, ks, residual, relu: SynthesisLayer(out, ks, residual > 0, relu > 0),
+    ),
+)
+_N_RES = Field("n_res", 8, range(1, 9))
+LAT: dict[str, tuple[Field, ...]] = {
+    "4.2": (_N_RES, Field("noise_mask", 8), Field("latent_mask", 8)),
+    "4.1": (_N_RES, Field("latent_mask", 8)),
+    "4.0": (_N_RES, Field("latent", 8, range(2), count=lambda v: int(v["n_res"]))),
+}
+
+CONTEXT_UNIT = {"4.2": 4, "4.1": 8, "4.0": 8}
+"""Context size for an ``arm.n`` of 1."""
+
+
+@functools.cache
+def coding_table(latents_zero: bool, latent: tuple[int, ...]) -> tuple[Field, ...]:
+    """Return the fields of section 5.2; ``latent`` says where there are latent planes."""
+    modules = [m for m in MAX_Q if m != "ups" or not latents_zero]
+    kinds = [(m, k) for m in modules for k in range(2)]
+    sizes = [0, *(sign << i for i in range(8) for sign in (1, -1))]
+    return (
+        Field("blk", 8, sizes, sign="complement"),
+        *(Field(f"{m}.q_{'wb'[k]}", 8, range(MAX_Q[m][k] + 1)) for m, k in kinds),
+        *(Field(f"{m}.eg_{'wb'[k]}", 8, range(13)) for m, k in kinds),
+        *(_uvar(f"{m}.len_{'wb'[k]}") for m, k in kinds),
+        *(_uvar(f"len_lat[{i}]") for i, n in enumerate(latent) if n and not latents_zero),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CoolChicHeader:
     """Header of one Cool-chic decoder (section 5).
@@ -120,6 +203,8 @@ class CoolChicHeader:
         always has full size.
     n_bytes_header : int
         Number of bytes of the frame header that belong to this decoder.
+    img_size : (height, width)
+        Size of the picture, which the header of the file tells.
     """
 
     topology: Topology
@@ -131,6 +216,12 @@ class CoolChicHeader:
     len_lat: tuple[int, ...]
     lead: int
     n_bytes_header: int
+    img_size: tuple[int, int]
+
+    @functools.cached_property
+    def derived(self) -> Derived:
+        """What follows from the fields (8.1 and 9.1)."""
+        return derive(self)
 
     @property
     def n_latents(self) -> int:
@@ -153,10 +244,17 @@ class CoolChicHeader:
         modules = (("arm", self.arm), ("ups", self.ups), ("syn", self.syn))
         return tuple((name, coding) for name, coding in modules if coding is not None)
 
+    @functools.cached_property
+    def sub_streams(self) -> tuple[tuple[str, int], ...]:
+        """Names and sizes of the sub-streams of section 6, in stream order."""
+        sizes = [(m, k, n) for m, c in self.modules for k, n in (("w", c.len_w), ("b", c.len_b))]
+        parameters = tuple((f"{module}.{kind}", n_bytes) for module, kind, n_bytes in sizes)
+        return parameters + tuple((f"latent[{i}]", n) for i, n in enumerate(self.len_lat))
+
     @property
     def n_bytes(self) -> int:
         """Size of all sub-streams."""
-        return sum(c.len_w + c.len_b for _, c in self.modules) + sum(self.len_lat)
+        return sum(n_bytes for _, n_bytes in self.sub_streams)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,9 +288,7 @@ class Listing(NamedTuple):
 
     def offset(self, section: int, field: str) -> int:
         """Byte in which a field starts; a copied one is said to be where its section starts."""
-        entries = self.sections[section][1]
-        found = [entry for entry in entries if entry.field in (field, f"{field}[0]")]
-        return (found or entries)[0].bit_offset // 8
+        return field_offset(self.sections[section][1], field)
 
 
 def read_gop_header(data: bytes) -> tuple[GopHeader, tuple[Entry, ...]]:
@@ -202,17 +298,17 @@ def read_gop_header(data: bytes) -> tuple[GopHeader, tuple[Entry, ...]]:
     ------
     TruncatedError, CorruptError
     """
-    reader = FieldReader(data, 0)
-    reader.u8("n_bytes_header", (GOP_HEADER_BYTES,))
-    height = reader.u16("H", range(1, 1 << 16))
-    width = reader.u16("W", range(1, 1 << 16))
-    data_type = DATA_TYPES[reader.bits(4, "data_type", range(3))]
-    depths = (0, 1, 2, 3, 4, 5, 6, 7, 8) if data_type == "rgb" else (0, 2)
-    bitdepth = 8 + reader.bits(4, "bitdepth - 8", depths)
+    reader = TableReader(BitReader(data))
+    values = reader.read_table(GOP_HEADER)
+    data_type, depth = values["data_type"], values["bitdepth - 8"]
+    if data_type != "rgb" and depth not in (0, 2):
+        reader.reject("illegal value", "bitdepth - 8", depth, "0, 2")
     if len(data) < MIN_FILE_BYTES:
-        reader.bits(8 * (MIN_FILE_BYTES - GOP_HEADER_BYTES), "frame_header")
-    header = GopHeader(height=height, width=width, data_type=data_type, bitdepth=bitdepth)
-    return header, reader.section()
+        reader.reader.read(8 * (MIN_FILE_BYTES - GOP_HEADER_BYTES), "frame_header")
+    header = GopHeader(
+        height=values["H"], width=values["W"], data_type=data_type, bitdepth=8 + depth
+    )
+    return header, tuple(reader.entries)
 
 
 class FrameHeaderReader:
@@ -222,11 +318,13 @@ class FrameHeaderReader:
     ----------
     data : bytes
     generation : Generation
+    img_size : (height, width)
     """
 
-    def __init__(self, data: bytes, generation: Generation) -> None:
+    def __init__(self, data: bytes, generation: Generation, img_size: tuple[int, int]) -> None:
         self._data = data
         self._generation = generation
+        self._img_size = img_size
         self._last_intra: FrameHeader | None = None
         self._last_inter: FrameHeader | None = None
 
@@ -237,59 +335,31 @@ class FrameHeaderReader:
         ------
         TruncatedError, CorruptError
         """
-        reader = FieldReader(self._data, offset)
-        n_bytes_header = reader.uvar("n_bytes_header")
-        display_index = reader.uvar("display_index")
-        reader.bits(1, "reserved", (0,))
-        copies = [reader.bits(4, "topology_copy[0]")]
-        latents_zero = [reader.bits(1, "latents_zero[0]")]
-        index = reader.bits(2, "frame_type", range(3))
-        frame_type = FRAME_TYPES[index]
-        if self._last_intra is None:
-            if index != 0:
-                reader.reject("the first frame is no I frame", "frame_type", frame_type, "I")
-            if display_index != 0:
-                reason = "the first frame is not displayed first"
-                reader.reject(reason, "display_index", display_index, 0)
-        n_taps, flow = 0, []
-        if index == 0:
-            if copies[0]:
-                reader.reject("an I frame copies no topology", "topology_copy[0]", copies[0], 0)
-        else:
-            w_legal = (0,) if self._generation == "4.0" else range(8)
-            n_taps = 2 + 2 * reader.bits(3, "w", w_legal)
-            copies.append(reader.bits(4, "topology_copy[1]"))
-            latents_zero.append(reader.bits(1, "latents_zero[1]"))
-            for k in range(index):
-                x = reader.svar(f"global_flow[{k}].x")
-                flow.append((x, reader.svar(f"global_flow[{k}].y")))
-        source = self._source(display_index) if index else None
-        sections = [(f"frame header {display_index}", reader.section())]
+        bits = BitReader(self._data, 8 * offset)
+        reader = TableReader(bits)
+        values = reader.read_table(FRAME_HEADER)
+        self._check(reader, values)
+        index, frame_type = values["display_index"], values["frame_type"]
+        source = None if frame_type == "I" else self._source(index)
+        sections = [(f"frame header {index}", tuple(reader.entries))]
         parts = []
-        for k, role in enumerate(ROLES[: len(copies)]):
+        for k, role in enumerate(ROLES[: 1 if frame_type == "I" else 2]):
             # An I frame has no motion: both parts copy from its residue.
-            start = reader.offset
             copied = None if source is None else source.parts[min(k, len(source.parts) - 1)]
-            topology = _read_topology(
-                reader, self._generation, copies[k], None if copied is None else copied.topology
-            )
-            lead = 0 if self._generation == "4.0" else topology.lat.latent.index(True)
-            parts.append(_read_coding(reader, topology, bool(latents_zero[k]), lead, start))
-            sections.append((f"cool-chic header ({role})", reader.section()))
-        if reader.offset - offset != n_bytes_header:
-            raise CorruptError(
-                "not the size of the header",
-                "n_bytes_header",
-                offset,
-                n_bytes_header,
-                reader.offset - offset,
-            )
+            part, topology = TableReader(bits), None if copied is None else copied.topology
+            copies, latents_zero = values[f"topology_copy[{k}]"], values[f"latents_zero[{k}]"]
+            parts.append(self._read_part(part, copies, topology, bool(latents_zero)))
+            sections.append((f"cool-chic header ({role})", tuple(part.entries)))
+        size = bits.byte_offset - offset
+        if values["n_bytes_header"] != size:
+            reason = "not the size of the header"
+            reader.reject(reason, "n_bytes_header", values["n_bytes_header"], size)
         header = FrameHeader(
-            n_bytes_header=n_bytes_header,
-            display_index=display_index,
+            n_bytes_header=size,
+            display_index=index,
             frame_type=frame_type,
-            n_taps=n_taps,
-            global_flow=tuple(flow),
+            n_taps=0 if frame_type == "I" else 2 + 2 * values["w"],
+            global_flow=values["global_flow"],
             parts=tuple(parts),
         )
         if frame_type == "I":
@@ -297,6 +367,45 @@ class FrameHeaderReader:
         else:
             self._last_inter = header
         return header, Listing(tuple(sections))
+
+    def _check(self, reader: TableReader, values: Values) -> None:
+        """Check relations between the fields of a frame."""
+        index, frame_type = values["display_index"], values["frame_type"]
+        if self._last_intra is None and frame_type != "I":
+            reader.reject("the first frame is no I frame", "frame_type", frame_type, "I")
+        if self._last_intra is None and index != 0:
+            reader.reject("the first frame is not displayed first", "display_index", index, 0)
+        copies = values["topology_copy[0]"]
+        if frame_type == "I" and copies:
+            reader.reject("an I frame copies no topology", "topology_copy[0]", copies, 0)
+        if self._generation == "4.0" and values["w"]:
+            reader.reject("illegal value", "w", values["w"], 0)
+
+    def _read_part(
+        self, reader: TableReader, copies: int, source: Topology | None, latents_zero: bool
+    ) -> CoolChicHeader:
+        """Read a Cool-chic header (section 5)."""
+        start = reader.reader.byte_offset
+        topology = _read_topology(reader, self._generation, copies, source)
+        latent = topology.lat.latent
+        values = reader.read_table(coding_table(latents_zero, latent))
+        coding = {
+            module: Coding._make(values[f"{module}.{name}"] for name in Coding._fields)
+            for module in MAX_Q
+            if f"{module}.q_w" in values
+        }
+        return CoolChicHeader(
+            topology=topology,
+            latents_zero=latents_zero,
+            blk=values["blk"],
+            arm=coding["arm"],
+            ups=coding.get("ups"),
+            syn=coding["syn"],
+            len_lat=tuple(values.get(f"len_lat[{i}]", 0) for i in range(len(latent))),
+            lead=0 if self._generation == "4.0" else latent.index(True),
+            n_bytes_header=reader.reader.byte_offset - start,
+            img_size=self._img_size,
+        )
 
     def _source(self, display_index: int) -> FrameHeader | None:
         """Topology source of an inter frame (section 4.1)."""
@@ -309,100 +418,37 @@ class FrameHeaderReader:
 
 
 def _read_topology(
-    reader: FieldReader, generation: Generation, copies: int, source: Topology | None
+    reader: TableReader, generation: Generation, copies: int, source: Topology | None
 ) -> Topology:
     """Read the groups of section 5.1 that are not copied from ``source``."""
-
-    def copied(bit: int) -> Topology | None:
-        return source if copies >> bit & 1 else None
-
-    arm, ups, syn, lat = (copied(bit) for bit in range(4))
-    return Topology(
-        _read_arm(reader, generation) if arm is None else arm.arm,
-        _read_ups(reader) if ups is None else ups.ups,
-        _read_syn(reader) if syn is None else syn.syn,
-        _read_lat(reader, generation) if lat is None else lat.lat,
-    )
-
-
-def _read_arm(reader: FieldReader, generation: Generation) -> ArmTopology:
-    unit = 4 if generation == "4.2" else 8
-    return ArmTopology(unit * reader.bits(4, "arm.n"), reader.bits(4, "arm.L"))
+    groups: list[Any] = [None] * 4 if source is None else list(source)
+    if not copies & 1:
+        values = reader.read_table(ARM)
+        groups[0] = ArmTopology(CONTEXT_UNIT[generation] * values["arm.n"], values["arm.L"])
+    if not copies & 2:
+        groups[1] = UpsTopology(*reader.read_table(UPS).values())
+    if not copies & 4:
+        groups[2] = reader.read_table(SYN)["syn"]
+    if not copies & 8:
+        groups[3] = _read_lat(reader, generation)
+    return Topology(*groups)
 
 
-def _read_ups(reader: FieldReader) -> UpsTopology:
-    n_ups, ups_size = reader.bits(4, "ups.NU"), reader.bits(4, "ups.KU")
-    return UpsTopology(n_ups, ups_size, reader.bits(4, "pre.NP"), reader.bits(4, "pre.KP"))
-
-
-def _read_syn(reader: FieldReader) -> tuple[SynthesisLayer, ...]:
-    layers = []
-    for i in range(reader.u8("n_syn")):
-        n_outputs, k_size = reader.u8(f"syn[{i}].out"), reader.u8(f"syn[{i}].ks")
-        residual = reader.bits(4, f"syn[{i}].residual") != 0
-        layers.append(
-            SynthesisLayer(n_outputs, k_size, residual, reader.bits(4, f"syn[{i}].relu") != 0)
-        )
-    return tuple(layers)
-
-
-def _read_lat(reader: FieldReader, generation: Generation) -> LatentTopology:
-    n_res = reader.u8("n_res", range(1, _MAX_RESOLUTIONS + 1))
+def _read_lat(reader: TableReader, generation: Generation) -> LatentTopology:
+    values = reader.read_table(LAT[generation])
+    n_res = values["n_res"]
+    noise, latent = (_read_mask(reader, values, name) for name in ("noise_mask", "latent_mask"))
+    field = "latent_mask"
     if generation == "4.0":
-        latent = tuple(reader.u8(f"latent[{i}]", range(2)) == 1 for i in range(n_res))
-        if not any(latent):
-            reader.reject("no latent at all", f"latent[{n_res - 1}]", 0, "one of them 1")
-        return LatentTopology((False,) * n_res, latent)
-    noise = (False,) * n_res
-    if generation == "4.2":
-        noise = _read_mask(reader, "noise_mask", n_res)
-    latent = _read_mask(reader, "latent_mask", n_res)
+        latent, field = tuple(map(bool, values["latent"])), f"latent[{n_res - 1}]"
     if not any(latent):
-        reader.reject("no latent at all", "latent_mask", 0, "> 0")
+        reader.reject("no latent at all", field, 0, "> 0")
     return LatentTopology(noise, latent)
 
 
-def _read_mask(reader: FieldReader, field: str, n_res: int) -> tuple[bool, ...]:
-    mask = reader.u8(field)
+def _read_mask(reader: TableReader, values: Values, field: str) -> tuple[bool, ...]:
+    """Bits of a mask; none is set where the generation has no such mask."""
+    n_res, mask = values["n_res"], values.get(field, 0)
     if mask & (0xFF >> n_res):
         reader.reject("bits beyond the last resolution", field, mask, f"{n_res} leading bits")
     return tuple(bool(mask >> (7 - i) & 1) for i in range(n_res))
-
-
-def _read_coding(
-    reader: FieldReader, topology: Topology, latents_zero: bool, lead: int, start: int
-) -> CoolChicHeader:
-    """Read quantisation and lengths (section 5.2) of the header that begins at byte ``start``."""
-    blk = reader.s8("blk")
-    if abs(blk) & (abs(blk) - 1):
-        reader.reject("illegal value", "blk", blk, "0 or plus or minus a power of two")
-    modules = ("arm", "syn") if latents_zero else ("arm", "ups", "syn")
-    steps = {}
-    for module in modules:
-        max_w, max_b = MAX_Q[module]
-        q_w = reader.u8(f"{module}.q_w", range(max_w + 1))
-        steps[module] = q_w, reader.u8(f"{module}.q_b", range(max_b + 1))
-    orders = {}
-    for module in modules:
-        eg_w = reader.u8(f"{module}.eg_w", _ORDERS)
-        orders[module] = eg_w, reader.u8(f"{module}.eg_b", _ORDERS)
-    codings = {}
-    for module in modules:
-        len_w = reader.uvar(f"{module}.len_w")
-        lengths = len_w, reader.uvar(f"{module}.len_b")
-        codings[module] = Coding(*steps[module], *orders[module], *lengths)
-    len_lat = tuple(
-        reader.uvar(f"len_lat[{i}]") if coded and not latents_zero else 0
-        for i, coded in enumerate(topology.lat.latent)
-    )
-    return CoolChicHeader(
-        topology=topology,
-        latents_zero=latents_zero,
-        blk=blk,
-        arm=codings["arm"],
-        ups=codings.get("ups"),
-        syn=codings["syn"],
-        len_lat=len_lat,
-        lead=lead,
-        n_bytes_header=reader.offset - start,
-    )

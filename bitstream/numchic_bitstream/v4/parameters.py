@@ -10,7 +10,6 @@ import numpy as np
 from numchic_bitstream.arrays import F32, I64
 from numchic_bitstream.errors import CorruptError, TruncatedError
 from numchic_bitstream.v4.entropy import check_end, check_progress, decode_numbers, start
-from numchic_bitstream.v4.grids import parameter_counts
 from numchic_bitstream.v4.headers import MAX_Q, CoolChicHeader
 from numchic_bitstream.v4.stream import CoolChic, SubStream
 
@@ -52,7 +51,7 @@ def read_numbers(coolchic: CoolChic) -> dict[str, I64]:
     CorruptError, TruncatedError
         A sub-stream is damaged.
     """
-    counts = parameter_counts(coolchic.header)
+    counts = coolchic.header.derived.n_parameters
     orders = {}
     for module, coding in coolchic.header.modules:
         orders[f"{module}.w"], orders[f"{module}.b"] = coding.eg_w, coding.eg_b

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
-from numchic_bitstream.bits import Entry
+from numchic_bitstream.bits import Entry, list_payloads
 from numchic_bitstream.errors import CorruptError, NumchicError, TruncatedError, UnsupportedError
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.structure import CodedFrame, FrameDataType
-from numchic_bitstream.v4.grids import resolution_size
 from numchic_bitstream.v4.headers import (
+    ROLES,
     CoolChicHeader,
     FrameHeader,
     Generation,
@@ -85,7 +85,7 @@ class Stream:
     @property
     def img_size(self) -> tuple[int, int]:
         """(height, width) of every frame."""
-        return self.header.height, self.header.width
+        return self.header.img_size
 
     @property
     def data_type(self) -> FrameDataType:
@@ -111,7 +111,8 @@ def read_stream(
         Budget; the default one when omitted. Work and memory are checked by the decoder, which
         knows them.
     listener : callable, optional
-        Called with a title and the listing of every header as soon as it is read.
+        Called with a title and the listing of every header as soon as it is read, and then with
+        the places of the payloads that it announces.
 
     Raises
     ------
@@ -164,6 +165,7 @@ class _StreamReader:
             assert isinstance(step, FrameStep)
             for title, entries in step.listing.sections:
                 self._listen(title, entries)
+            self._list_payloads(step)
             pending = step
         assert pending is not None  # a file of more than the header has a frame or an error
         self._add(gop, pending)
@@ -174,36 +176,35 @@ class _StreamReader:
         if self.listener is not None:
             self.listener(title, entries)
 
+    def _list_payloads(self, step: FrameStep) -> None:
+        position = step.payload
+        for role, part in zip(ROLES, step.header.parts, strict=False):
+            self._listen(f"payloads ({role})", list_payloads(position, part.sub_streams))
+            position += part.n_bytes
+
     def _add(self, gop: GopHeader, step: FrameStep) -> None:
-        header, size = step.header, (gop.height, gop.width)
+        header = step.header
         self._add_place(gop, header, step.listing)
         for k in range(len(header.parts)):
-            _Checks(header, k, step.listing, self.generation, size).run()
+            _Checks(header, k, step.listing, self.generation).run()
         position, parts = step.payload, []
         for part in header.parts:
-            parts.append(self._cut(part, position, size))
+            parts.append(self._cut(part, position))
             position += part.n_bytes
         self.frames.append(Frame(header, tuple(parts)))
 
-    def _cut(self, header: CoolChicHeader, position: int, size: tuple[int, int]) -> CoolChic:
+    def _cut(self, header: CoolChicHeader, position: int) -> CoolChic:
         """Take the sub-streams of section 6 apart."""
-
-        def take(n_bytes: int) -> SubStream:
-            nonlocal position
+        streams = {}
+        for name, n_bytes in header.sub_streams:
+            streams[name] = SubStream(self.data[position : position + n_bytes], position)
             position += n_bytes
-            return SubStream(self.data[position - n_bytes : position], position - n_bytes)
-
-        parameters = {}
-        for module, coding in header.modules:
-            parameters[f"{module}.w"] = take(coding.len_w)
-            parameters[f"{module}.b"] = take(coding.len_b)
-        latents = tuple(take(n_bytes) for n_bytes in header.len_lat)
+        latents = tuple(streams.pop(f"latent[{i}]") for i in range(len(header.len_lat)))
         noise_start = self.n_noise
         if not header.latents_zero:
-            for i, present in enumerate(header.topology.lat.noise):
-                height, width = resolution_size(size, i)
-                self.n_noise += height * width if present else 0
-        return CoolChic(header, parameters, latents, noise_start)
+            sizes = zip(header.derived.sizes, header.topology.lat.noise, strict=True)
+            self.n_noise += sum(height * width for (height, width), present in sizes if present)
+        return CoolChic(header, streams, latents, noise_start)
 
     def _add_place(self, gop: GopHeader, header: FrameHeader, listing: Listing) -> None:
         """Find the references of a frame (section 13.4)."""
@@ -250,7 +251,6 @@ class _Checks:
     part: int
     listing: Listing
     generation: Generation
-    img_size: tuple[int, int]
 
     def run(self) -> None:
         """Raise the error for the first check that fails."""
@@ -337,7 +337,7 @@ class _Checks:
         self._require(
             lead == 0 or header.n_noise == 0, "noise at reduced size", "noise_mask", lead, 0
         )
-        block, (height, width) = 1 << lead, self.img_size
+        block, (height, width) = 1 << lead, header.img_size
         self._require(
             height % block == 0 and width % block == 0,
             "the picture is no whole number of motion blocks",

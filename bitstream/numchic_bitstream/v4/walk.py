@@ -79,8 +79,9 @@ def walk(data: bytes, generation: Generation, limits: Limits) -> Iterator[GopSte
     LimitError
         There are too many frames.
     """
-    yield GopStep(*read_gop_header(data))
-    reader = FrameHeaderReader(data, generation)
+    gop, entries = read_gop_header(data)
+    yield GopStep(gop, entries)
+    reader = FrameHeaderReader(data, generation, gop.img_size)
     position, n_frames = GOP_HEADER_BYTES, 0
     while position < len(data):
         header, listing = reader.read(position)

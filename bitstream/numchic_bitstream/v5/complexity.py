@@ -5,15 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numchic_bitstream.v5.grids import (
-    arm_width,
-    dense_size,
-    grid_list,
-    ifce_inputs,
-    level_size,
-    n_latents,
-    synthesis_inputs,
-)
+from numchic_bitstream.structure import level_size
 from numchic_bitstream.v5.headers import CoolChicHeader, FrameHeader
 
 
@@ -33,9 +25,9 @@ class Macs(NamedTuple):
 
 def count_macs(header: CoolChicHeader) -> Macs:
     """Count the multiply-accumulates that decoding takes (section 16)."""
-    height, width = dense_size(header)
+    height, width = header.derived.dense_size
     return Macs(
-        arm_macs(header) * sum(grid.height * grid.width for grid in grid_list(header)),
+        arm_macs(header) * header.derived.n_samples,
         ifce_macs(header),
         upsampling_macs(header),
         sum(macs for _, macs, _ in synthesis_stages(header)) * height * width,
@@ -52,7 +44,7 @@ def count_warp_macs(frame: FrameHeader, motion: CoolChicHeader) -> int:
 
 def arm_macs(header: CoolChicHeader) -> int:
     """Multiply-accumulates per sample."""
-    width = arm_width(header)
+    width = header.derived.arm_width
     return width * width * header.n_hidden_layers_arm + (
         2 * width * (1 + header.linear_stabiliser_arm)
     )
@@ -60,10 +52,8 @@ def arm_macs(header: CoolChicHeader) -> int:
 
 def ifce_macs(header: CoolChicHeader) -> int:
     """Multiply-accumulates of the features of all grids."""
-    coarser = grid_list(header)[1:]
-    return header.output_feature_ifce * sum(
-        grid.height * grid.width * c for grid, c in zip(coarser, ifce_inputs(header), strict=False)
-    )
+    coarser = zip(header.derived.grids[1:], header.derived.ifce_inputs, strict=False)
+    return header.output_feature_ifce * sum(grid.n_samples * c for grid, c in coarser)
 
 
 def upsampling_macs(header: CoolChicHeader) -> int:
@@ -89,11 +79,11 @@ class SynthesisStage(NamedTuple):
 def synthesis_stages(header: CoolChicHeader) -> list[SynthesisStage]:
     """Trunk, stabiliser and output transform; multiply-accumulates are per pixel."""
     stages = []
-    n_inputs = synthesis_inputs(header)
+    n_inputs = header.derived.synthesis_inputs
     for layer in header.syn_layer:
         macs = layer.out_ft * n_inputs * layer.k_size**2
         stages.append(SynthesisStage(layer.out_ft, macs, layer.k_size // 2))
         n_inputs = layer.out_ft
     if header.linear_stabiliser_synth:
-        stages.append(SynthesisStage(n_inputs, n_inputs * n_latents(header), 0))
+        stages.append(SynthesisStage(n_inputs, n_inputs * header.derived.n_latents, 0))
     return [*stages, SynthesisStage(n_inputs, n_inputs**2, 0)]

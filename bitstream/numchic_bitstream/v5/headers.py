@@ -14,12 +14,14 @@ announces unknown extra bytes, which are skipped (section 1.4).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from numchic_bitstream.structure import FrameDataType, FrameType
 from numchic_bitstream.tables import Field, Parsed, Values, read_header, write_header
+from numchic_bitstream.v5.derived import Derived, derive
 
 Resize = Literal["nearest", "bilinear", "bicubic"]
 
@@ -79,8 +81,8 @@ FRAME_HEADER = (
     Field("bitdepth", 4, (8, 9, 10, 11, 12, 13, 14, 15, 16)),
     Field("n_bytes_header", 16),
     Field("index_references", 12, count=_n_references),
-    Field("global_flow", 14, signed=True, count=lambda v: 2 * _n_references(v)),
-    Field("warp_filter_size", 4, range(2, 15, 2), present=lambda v: bool(_n_references(v))),
+    Field("global_flow", 14, sign="magnitude", count=lambda v: 2 * _n_references(v)),
+    Field("warp_filter_size", 4, range(2, 15, 2), present=_n_references),
 )
 
 SYNTHESIS_LAYER = (
@@ -111,15 +113,8 @@ COOLCHIC_HEADER = (
     Field("nn_n_bit_pad", 3),
     Field("n_bytes_latent", 28, range(4, 1 << 28, 4)),
     Field("n_bytes_header", 16),
-    Field(
-        "ifce_resolution", 4, count=lambda _: 2, present=lambda v: bool(v["output_feature_ifce"])
-    ),
-    Field(
-        "hyperlatent_resolution",
-        4,
-        count=lambda _: 2,
-        present=lambda v: bool(v["flag_hyperlatent"]),
-    ),
+    Field("ifce_resolution", 4, count=lambda _: 2, present=lambda v: v["output_feature_ifce"]),
+    Field("hyperlatent_resolution", 4, count=lambda _: 2, present=lambda v: v["flag_hyperlatent"]),
     Field(
         "syn_layer",
         count=lambda v: int(v["n_layer_synthesis"]),
@@ -188,6 +183,12 @@ class CoolChicHeader:
     ifce_resolution: tuple[int, int] | None = None
     hyperlatent_resolution: tuple[int, int] | None = None
     syn_layer: tuple[SynthesisLayer, ...]
+
+    @functools.cached_property
+    def derived(self) -> Derived:
+        """What follows from the fields (2.4 and 3)."""
+        steps = (m - i for m, i in zip(MAX_Q_STEP, self.nn_q_step, strict=True))
+        return derive(self, Descriptor(*steps))
 
 
 def read_video_header(data: bytes, offset: int = 0) -> Parsed[VideoHeader]:

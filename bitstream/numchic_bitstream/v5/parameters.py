@@ -19,8 +19,7 @@ import numpy as np
 from numchic_bitstream.arrays import F32, I64
 from numchic_bitstream.errors import CorruptError, UsageError
 from numchic_bitstream.v5 import expgolomb
-from numchic_bitstream.v5.grids import arm_width, ifce_inputs, n_latents, synthesis_inputs
-from numchic_bitstream.v5.headers import MAX_Q_STEP, CoolChicHeader, Descriptor
+from numchic_bitstream.v5.headers import CoolChicHeader
 
 Shape = tuple[int, ...]
 
@@ -107,10 +106,10 @@ def _optional(layer: Layer | None) -> tuple[Layer, ...]:
 
 def weight_shapes(header: CoolChicHeader) -> dict[str, tuple[Shape, ...]]:
     """Shapes of the weights of every module in stream order (section 4.1)."""
-    width = arm_width(header)
+    width = header.derived.arm_width
     n_steps = header.latent_resolution[1]
     n_outputs = header.syn_layer[-1].out_ft
-    inputs = [synthesis_inputs(header), *(layer.out_ft for layer in header.syn_layer)]
+    inputs = [header.derived.synthesis_inputs, *(layer.out_ft for layer in header.syn_layer)]
     trunk = tuple(
         (layer.out_ft, n_inputs, layer.k_size, layer.k_size)
         for n_inputs, layer in zip(inputs, header.syn_layer, strict=False)
@@ -118,12 +117,12 @@ def weight_shapes(header: CoolChicHeader) -> dict[str, tuple[Shape, ...]]:
     return {
         "arm": ((width, width),) * header.n_hidden_layers_arm
         + ((2, width),) * (1 + header.linear_stabiliser_arm),
-        "ifce": tuple((header.output_feature_ifce, c) for c in ifce_inputs(header) if c),
+        "ifce": tuple((header.output_feature_ifce, c) for c in header.derived.ifce_inputs if c),
         "upsampling": ((header.ups_k_size // 2,),) * n_steps
         + (((header.ups_preconcat_k_size + 1) // 2,),) * n_steps,
         "synthesis": (
             (n_outputs, n_outputs, 1, 1),
-            *([(n_outputs, n_latents(header), 1, 1)] * header.linear_stabiliser_synth),
+            *([(n_outputs, header.derived.n_latents, 1, 1)] * header.linear_stabiliser_synth),
             *trunk,
         ),
     }
@@ -192,7 +191,7 @@ def _split(values: I64, shapes: list[Shape]) -> list[I64]:
 def _assemble(header: CoolChicHeader, modules: Mapping[str, tuple[Layer, ...]]) -> Parameters:
     arm, ups = iter(modules["arm"]), modules["upsampling"]
     synthesis = iter(modules["synthesis"])
-    with_ifce = [k for k, c in enumerate(ifce_inputs(header)) if c]
+    with_ifce = [k for k, c in enumerate(header.derived.ifce_inputs) if c]
     return Parameters(
         arm=ArmParameters(
             hidden=tuple(islice(arm, header.n_hidden_layers_arm)),
@@ -253,11 +252,6 @@ def flat_parameters(
             yield module, kind, np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
 
 
-def quantisation_steps(header: CoolChicHeader) -> Descriptor:
-    """Exponents e of the eight quantisation steps 2**-e (section 2.4)."""
-    return Descriptor(*(m - i for m, i in zip(MAX_Q_STEP, header.nn_q_step, strict=True)))
-
-
 def dequantise(layer: Layer, weight_exponent: int, bias_exponent: int) -> FloatLayer:
     """Real values f32(q) * 2**-exponent of an upsampling or synthesis layer (section 4.3)."""
     return FloatLayer(
@@ -276,7 +270,7 @@ def zero_parameters(header: CoolChicHeader) -> Parameters:
         for module, shapes in weight_shapes(header).items()
     }
     parameters = _assemble(header, modules)
-    step = 1 << quantisation_steps(header).synthesis_weight
+    step = 1 << header.derived.steps.synthesis_weight
     transform = parameters.synthesis.output_transform.weight
     transform[:, :, 0, 0] = step * np.eye(len(transform), dtype=np.int64)
     return parameters

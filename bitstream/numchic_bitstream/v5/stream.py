@@ -6,14 +6,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from numchic_bitstream.bits import Entry
+from numchic_bitstream.bits import Entry, list_payloads
 from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 from numchic_bitstream.limits import Limits
 from numchic_bitstream.structure import CodedFrame, FrameDataType
 from numchic_bitstream.tables import Parsed
-from numchic_bitstream.v5.grids import dense_size, grid_list, synthesis_inputs
 from numchic_bitstream.v5.headers import (
     CoolChicHeader,
     FrameHeader,
@@ -124,7 +123,8 @@ def read_stream(
         Budget; the default one when omitted. Work and memory are checked by the decoder, which
         knows them.
     listener : callable, optional
-        Called with a title and the listing of every header as soon as it is read.
+        Called with a title and the listing of every header as soon as it is read, and then with
+        the places of the payloads that it announces.
 
     Raises
     ------
@@ -156,7 +156,7 @@ class _StreamReader:
     def read(self) -> Stream:
         self.limits.check("stream_bytes", len(self.data))
         parsed = read_video_header(self.data)
-        self._listen("video header", parsed)
+        self._listen("video header", parsed.entries)
         check_structure(parsed)
         header = parsed.header
         self.limits.check("frames", header.n_frames)
@@ -166,14 +166,14 @@ class _StreamReader:
         announced = self.data[header.n_bytes_header + ANNOUNCEMENT_BYTE] & 1
         return Stream(header, tuple(self.frames), self.position, bool(announced))
 
-    def _listen(self, title: str, parsed: Parsed[Any]) -> None:
+    def _listen(self, title: str, entries: tuple[Entry, ...]) -> None:
         if self.listener is not None:
-            self.listener(title, parsed.entries)
+            self.listener(title, entries)
 
     def _read_frame(self, coded: CodedFrame) -> Frame:
         first = self.frames[0] if self.frames else None
         parsed = read_frame_header(self.data, self.position)
-        self._listen(f"frame header {coded.display_index}", parsed)
+        self._listen(f"frame header {coded.display_index}", parsed.entries)
         header = parsed.header
         expected: dict[str, object] = {
             "display_index": coded.display_index,
@@ -202,7 +202,7 @@ class _StreamReader:
 
     def _read_coolchic(self, frame: FrameHeader, role: str, same_size: CoolChic | None) -> CoolChic:
         parsed = read_coolchic_header(self.data, self.position)
-        self._listen(f"cool-chic header ({role})", parsed)
+        self._listen(f"cool-chic header ({role})", parsed.entries)
         header = parsed.header
         _check_coolchic(parsed, frame, role)
         if same_size is not None and header.img_size != same_size.header.img_size:
@@ -215,6 +215,8 @@ class _StreamReader:
             )
         self.limits.check("pixels", header.img_size[0] * header.img_size[1])
         self.position += header.n_bytes_header
+        sizes = (("nn_payload", header.nn_n_bytes), ("latent_payload", header.n_bytes_latent))
+        self._listen(f"payloads ({role})", list_payloads(self.position, sizes))
         nn_offset = self.position
         nn_payload = self._read_payload(parsed, "nn_n_bytes")
         latent_offset = self.position
@@ -255,7 +257,7 @@ def _check_coolchic(parsed: Parsed[CoolChicHeader], frame: FrameHeader, role: st
         bounds = getattr(header, field)
         if bounds is not None:
             require(bounds[0] <= bounds[1], "bounds are reversed", field, "lowest <= highest")
-    grids = grid_list(header)
+    grids = header.derived.grids
     levels = {grid.level for grid in grids}
     n_levels = max(levels) - min(levels) + 1
     require(
@@ -269,12 +271,12 @@ def _check_coolchic(parsed: Parsed[CoolChicHeader], frame: FrameHeader, role: st
     )
     if header.flag_common_randomness:
         require(
-            dense_size(header) == header.img_size,
+            header.derived.dense_size == header.img_size,
             "common randomness needs latents of picture size",
             "latent_resolution",
             "lowest 0",
         )
-    n_channels = synthesis_inputs(header)
+    n_channels = header.derived.synthesis_inputs
     for i, layer in enumerate(header.syn_layer):
         if layer.mode == "residual" and layer.out_ft != n_channels:
             reason, field = "a residual layer changes the channels", f"syn_layer[{i}].out_ft"
@@ -324,7 +326,7 @@ def write_stream(stream: Stream) -> bytes:
         for part in frame.parts:
             header = dataclasses.replace(
                 part.header,
-                n_latent_grids=len(grid_list(part.header)) % 32,
+                n_latent_grids=part.header.derived.n_latent_grids,
                 nn_n_bytes=len(part.nn_payload),
                 n_bytes_latent=len(part.latent_payload),
             )

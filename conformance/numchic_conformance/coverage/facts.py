@@ -11,7 +11,6 @@ import numchic
 from numchic.v5.latents import decode_latents
 from numchic_bitstream import NumchicError, Stream, read_parameters, read_stream
 from numchic_bitstream.metadata import MAX_BLOCKS
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.trailer import Trailer, read_trailer
 from numchic_conformance.coverage.coder import coder_marks
 from numchic_conformance.coverage.headers import stream_marks
@@ -71,7 +70,7 @@ def _decoded(stream: Stream, marks: set[str]) -> None:
             symbols = latent_marks(header, parameters, grids, marks)
             coder_marks(symbols, header.n_bytes_latent // 4, marks)
             if len(stream.frames) == 1:
-                kinds = grid_list(header)
+                kinds = header.derived.grids
                 latents = [g for g, kind in zip(grids, kinds, strict=True) if not kind.hyper]
                 marks.update(signal_marks(frame.header, header, parameters, latents))
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from numchic_bitstream import CoolChic, CoolChicHeader, Frame, Stream
-from numchic_bitstream.v5.grids import Grid, dense_size, grid_list, ifce_inputs
+from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import (
     MAX_EXPGOL_CNT,
     MAX_Q_STEP,
@@ -176,7 +176,7 @@ def _layer_marks(header: CoolChicHeader) -> Iterator[str]:
     first = header.syn_layer[0]
     yield f"first-layer.{first.mode}"
     yield f"last-layer.{header.syn_layer[-1].mode}.{header.syn_layer[-1].non_linearity}"
-    if max(layer.k_size for layer in header.syn_layer) // 2 >= min(dense_size(header)):
+    if max(layer.k_size for layer in header.syn_layer) // 2 >= min(header.derived.dense_size):
         yield "layer.kernel-beyond-picture"
     if header.flag_common_randomness:
         stabiliser = "with" if header.linear_stabiliser_synth else "without"
@@ -185,12 +185,12 @@ def _layer_marks(header: CoolChicHeader) -> Iterator[str]:
 
 def _grid_marks(header: CoolChicHeader) -> Iterator[str]:
     """Sections 3.1 to 3.3."""
-    grids = grid_list(header)
+    grids = header.derived.grids
     low, high = header.latent_resolution
     yield f"grids.{'one' if len(grids) == 1 else 'many'}"
     if len(grids) == 32:
         yield "grids.32"
-    if any(grid.height * grid.width == 1 for grid in grids[:-1]):
+    if any(grid.n_samples == 1 for grid in grids[:-1]):
         yield "grids.many-of-one-sample"
     if header.hyperlatent_resolution is not None:
         hyper_low, hyper_high = header.hyperlatent_resolution
@@ -216,7 +216,7 @@ def _grid_marks(header: CoolChicHeader) -> Iterator[str]:
         if min(grid.height, -(-grid.width // 10)) > 1:
             yield "order.samples-share-a-time"
     yield f"upsampling.kernels-{'all-used' if low == 0 else 'unused'}"
-    yield f"dense.{'picture-size' if dense_size(header) == header.img_size else 'smaller'}"
+    yield f"dense.{'picture-size' if header.derived.dense_size == header.img_size else 'smaller'}"
     yield from _ifce_marks(header, grids)
 
 
@@ -224,7 +224,7 @@ def _ifce_marks(header: CoolChicHeader, grids: tuple[Grid, ...]) -> Iterator[str
     if header.ifce_resolution is None:
         yield "ifce.no-features"
         return
-    inputs = ifce_inputs(header)
+    inputs = header.derived.ifce_inputs
     lowest, highest = header.ifce_resolution
     largest = (header.img_size[0] - 1).bit_length()
     if not any(inputs):
@@ -243,7 +243,7 @@ def _ifce_marks(header: CoolChicHeader, grids: tuple[Grid, ...]) -> Iterator[str
         if k == len(grids) - 1:
             yield "ifce.dummy-input"
         elif grid[2:] == grids[k + 1][2:]:
-            yield "ifce.equal-size-doubled" if grid.height * grid.width > 1 else "ifce.one-sample"
+            yield "ifce.equal-size-doubled" if grid.n_samples > 1 else "ifce.one-sample"
         if k + 2 < len(grids) and grids[k + 1][2:] == grids[k + 2][2:]:
             yield "ifce.stack-not-doubled"
         if k < len(grids) - 1 and (grid.height % 2 or grid.width % 2):

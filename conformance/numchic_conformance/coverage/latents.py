@@ -13,8 +13,6 @@ from numchic.v5.arm import IntArm, fix_arm
 from numchic.v5.context import NEIGHBOURS, ROW_DELAY
 from numchic.v5.ifce import feature_map
 from numchic_bitstream import CoolChicHeader, Layer, Parameters
-from numchic_bitstream.v5.grids import grid_list
-from numchic_bitstream.v5.parameters import quantisation_steps
 from numchic_conformance.synthetic.counts import CORRECTED_SCALES, correction_matters
 
 Array = NDArray[Any]
@@ -36,7 +34,7 @@ def latent_marks(
 ) -> Symbols:
     """Add what the latents exercise to ``marks``, and return the symbols."""
     fixed = fix_arm(header, parameters.arm)
-    kinds = grid_list(header)
+    kinds = header.derived.grids
     columns: list[Symbols] = []
     for k in reversed(range(len(grids))):
         decoded = list(zip(kinds, grids, strict=True))[k + 1 :]
@@ -110,7 +108,7 @@ def _feature_marks(
     header: CoolChicHeader, layer: Layer, decoded: list[Array], maximum: int
 ) -> Iterator[str]:
     """IFCE features (5.3); exact ones are computed where they leave float32."""
-    steps = quantisation_steps(header)
+    steps = header.derived.steps
     yield f"feature.{'constant' if not decoded else 'map'}"
     if maximum > 1 << 24:
         where = "constant" if not decoded else "map"

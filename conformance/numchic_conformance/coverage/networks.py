@@ -9,8 +9,7 @@ import numpy as np
 
 from numchic_bitstream import CoolChicHeader, Layer, Parameters
 from numchic_bitstream.v5.expgolomb import MAX_PREFIX
-from numchic_bitstream.v5.grids import arm_width, n_latents
-from numchic_bitstream.v5.parameters import flat_parameters, quantisation_steps
+from numchic_bitstream.v5.parameters import flat_parameters
 
 _FLOAT32 = 1 << 24  # integers up to here are exact in float32
 
@@ -50,7 +49,7 @@ def _code_marks(header: CoolChicHeader, parameters: Parameters) -> Iterator[str]
 
 def _arm_marks(header: CoolChicHeader, parameters: Parameters) -> Iterator[str]:
     """Shapes and folded identities (5.1)."""
-    width = arm_width(header)
+    width = header.derived.arm_width
     depth = header.n_hidden_layers_arm
     hidden = "none" if depth == 0 else "one" if depth == 1 else "more"
     stabiliser = "with" if header.linear_stabiliser_arm else "without"
@@ -77,7 +76,7 @@ def _float_marks(header: CoolChicHeader, parameters: Parameters) -> Iterator[str
             values = np.concatenate(flat) if flat else np.zeros(0, np.int64)
             if (values.astype(np.float32).astype(np.float64) != values).any():
                 yield f"dequantised.{module}_{kind}.rounded"
-    used = n_latents(header) - 1
+    used = header.derived.n_latents - 1
     unused = parameters.upsampling.x2[used:] + parameters.upsampling.preconcat[used:]
     if any(layer.weight.any() for layer in unused):
         yield "upsampling.unused-kernels-not-zero"
@@ -88,7 +87,7 @@ def _float_marks(header: CoolChicHeader, parameters: Parameters) -> Iterator[str
         if len(kernels) > 1:
             yield "upsampling.kernels-differ"
     transform = parameters.synthesis.output_transform
-    one = np.eye(len(transform.bias), dtype=np.int64) << quantisation_steps(header).synthesis_weight
+    one = np.eye(len(transform.bias), dtype=np.int64) << header.derived.steps.synthesis_weight
     same = (transform.weight[:, :, 0, 0] == one).all() and not transform.bias.any()
     yield f"output-transform.{'identity' if same else 'other'}"
     if not np.diag(np.diag(transform.weight[:, :, 0, 0])).any():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from numchic.v5.resize import resize
 from numchic_bitstream import CoolChicHeader, FrameHeader, Parameters
-from numchic_bitstream.v5.grids import dense_size, level_size
+from numchic_bitstream.structure import level_size
 from numchic_conformance.synthetic.float64 import dense_latents, synthesis_layers
 
 Array = NDArray[Any]
@@ -73,7 +73,7 @@ def _randomness_marks(header: CoolChicHeader) -> Iterator[str]:
 
 def _resize_marks(header: CoolChicHeader) -> Iterator[str]:
     kind = header.final_upsampling_type
-    sizes = list(zip(dense_size(header), header.img_size, strict=True))
+    sizes = list(zip(header.derived.dense_size, header.img_size, strict=True))
     if all(n == m for n, m in sizes):
         yield f"resize.{kind}.identity"
         return

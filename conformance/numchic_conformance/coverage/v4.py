@@ -15,7 +15,6 @@ from numchic_bitstream import NumchicError
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.v4 import CoolChic, CoolChicHeader, Frame, Stream, read_stream
 from numchic_bitstream.v4.entropy import renormalisation, start, symbol_contexts
-from numchic_bitstream.v4.grids import coded_planes, resolution_size
 from numchic_bitstream.v4.parameters import read_parameters
 
 LARGE = 10_000  # a latent that only a long code can say
@@ -41,7 +40,7 @@ def stream_facts4(data: bytes) -> frozenset[str]:
         marks.update(_frame_marks(stream, frame))
         for part in frame.parts:
             marks.update(_header_marks(part.header))
-            marks.update(_latent_marks(stream, part))
+            marks.update(_latent_marks(part))
     return frozenset(marks)
 
 
@@ -112,12 +111,12 @@ def _header_marks(header: CoolChicHeader) -> Iterator[str]:
             yield f"v4.order.{module}.{what}"
 
 
-def _latent_marks(stream: Stream, part: CoolChic) -> Iterator[str]:
+def _latent_marks(part: CoolChic) -> Iterator[str]:
     header = part.header
     arm = prepare_arm(read_parameters(part).arm)
     context_size = header.topology.arm.context_size
-    for i in coded_planes(header):
-        height, width = resolution_size(stream.img_size, i)
+    for i in header.derived.coded_planes:
+        height, width = header.derived.sizes[i]
         data = np.frombuffer(part.latents[i].data, np.uint8)
         coder = Coder(data, start(data), symbol_contexts(), renormalisation())
         blocks = read_blocks(coder, height, width, header.blk)

@@ -17,7 +17,6 @@ from numchic.v5.resize import resize
 from numchic.v5.synthesis import synthesise
 from numchic.v5.upsampling import upsample
 from numchic_bitstream import CoolChic, Frame, FrameHeader, Stream, read_parameters
-from numchic_bitstream.v5.grids import grid_list
 from numchic_conformance.manifest import Bounds
 from numchic_conformance.stages import Array
 from numchic_conformance.synthetic.float64 import dense_latents, predict_wide, synthesis_layers
@@ -107,7 +106,7 @@ def _signals(part: CoolChic) -> tuple[Array, Array]:
     header = part.header
     size, kind = header.img_size, header.final_upsampling_type
     parameters = read_parameters(header, part.nn_payload)
-    pairs = zip(grid_list(header), decode_latents(part, parameters), strict=True)
+    pairs = zip(header.derived.grids, decode_latents(part, parameters), strict=True)
     latents = [samples for grid, samples in pairs if not grid.hyper]
     with np.errstate(over="ignore", invalid="ignore"):
         dense = upsample(header, parameters.upsampling, latents)

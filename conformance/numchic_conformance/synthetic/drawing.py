@@ -16,8 +16,7 @@ import numpy as np
 from numchic.v5.latents import decode_latents
 from numchic_bitstream import CoolChic, CoolChicHeader, Layer, Parameters
 from numchic_bitstream.arrays import I8
-from numchic_bitstream.v5.grids import grid_list
-from numchic_bitstream.v5.parameters import quantisation_steps, zero_parameters
+from numchic_bitstream.v5.parameters import zero_parameters
 from numchic_conformance.synthetic.seeded import Source
 
 LatentRule = Callable[[Source, CoolChicHeader, Parameters], list[I8]]
@@ -48,7 +47,7 @@ def draw_parameters(source: Source, header: CoolChicHeader, signal: Signal = PIC
     signal : Signal
     """
     parameters = zero_parameters(header)
-    steps = quantisation_steps(header)
+    steps = header.derived.steps
 
     def fill(name: str, layer: Layer, weight: float, bias: float, mean: float = 0.0) -> None:
         """Draw a layer with real weights and biases up to the given magnitudes."""
@@ -126,10 +125,8 @@ def uniform(magnitude: int = 8) -> LatentRule:
     def draw(source: Source, header: CoolChicHeader, _: Parameters) -> list[I8]:
         highest = min(magnitude, 63)
         return [
-            source.integers(f"latents.{k}", -magnitude, highest, (g.height, g.width)).astype(
-                np.int8
-            )
-            for k, g in enumerate(grid_list(header))
+            source.integers(f"latents.{k}", -magnitude, highest, grid.shape).astype(np.int8)
+            for k, grid in enumerate(header.derived.grids)
         ]
 
     return draw
@@ -139,7 +136,7 @@ def constant(value: int) -> LatentRule:
     """The same value everywhere."""
 
     def draw(_: Source, header: CoolChicHeader, __: Parameters) -> list[I8]:
-        return [np.full((g.height, g.width), value, np.int8) for g in grid_list(header)]
+        return [np.full(grid.shape, value, np.int8) for grid in header.derived.grids]
 
     return draw
 
@@ -149,11 +146,10 @@ def sparse(values: Sequence[int], one_in: int) -> LatentRule:
 
     def draw(source: Source, header: CoolChicHeader, _: Parameters) -> list[I8]:
         grids = []
-        for k, g in enumerate(grid_list(header)):
-            shape = (g.height, g.width)
-            chosen = np.array(values)[source.integers(f"value.{k}", 0, len(values) - 1, shape)]
-            here = source.integers(f"place.{k}", 1, one_in, shape) == 1
-            grids.append(np.where(here, chosen, 0).astype(np.int8))
+        for k, grid in enumerate(header.derived.grids):
+            which = source.integers(f"value.{k}", 0, len(values) - 1, grid.shape)
+            here = source.integers(f"place.{k}", 1, one_in, grid.shape) == 1
+            grids.append(np.where(here, np.array(values)[which], 0).astype(np.int8))
         return grids
 
     return draw
@@ -169,7 +165,7 @@ def from_model(*words: int | None) -> LatentRule:
     """
 
     def draw(source: Source, header: CoolChicHeader, parameters: Parameters) -> list[I8]:
-        n_samples = sum(grid.height * grid.width for grid in grid_list(header))
+        n_samples = header.derived.n_samples
         # No symbol takes more than 24 bits.
         payload = np.frombuffer(source.data("words", 4 * (len(words) + n_samples)), "<u4").copy()
         for i, word in enumerate(words):

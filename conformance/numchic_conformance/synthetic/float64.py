@@ -18,14 +18,14 @@ from numchic.picture import Picture
 from numchic.v5.noise import common_randomness
 from numchic_bitstream import CoolChicHeader, FrameHeader, Layer, Parameters
 from numchic_bitstream.arrays import F64
-from numchic_bitstream.v5.parameters import dequantise, quantisation_steps
+from numchic_bitstream.v5.parameters import dequantise
 
 
 def dense_latents(
     header: CoolChicHeader, parameters: Parameters, latents: Sequence[NDArray[Any]]
 ) -> F64:
     """Upsample latents, finest first, to float64[S', h, w]."""
-    exponent = quantisation_steps(header).upsampling_weight
+    exponent = header.derived.steps.upsampling_weight
     stack = latents[-1].astype(np.float64)[None]
     for step, grid in enumerate(latents[-2::-1]):
         x2, preconcat = (
@@ -89,7 +89,7 @@ def synthesis_layers(
 
 def _convolve(header: CoolChicHeader, layer: Layer, x: F64) -> F64:
     """Correlate with replicated borders (section 11.1)."""
-    steps = quantisation_steps(header)
+    steps = header.derived.steps
     weight, bias = dequantise(layer, steps.synthesis_weight, steps.synthesis_bias)
     n_outputs, n_inputs, k_size, _ = weight.shape
     _, height, width = x.shape

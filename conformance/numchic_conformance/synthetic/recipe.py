@@ -22,7 +22,6 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_bitstream.v5.grids import grid_list
 from numchic_conformance.manifest import Expect, Level
 from numchic_conformance.synthetic.drawing import (
     PICTURE,
@@ -72,7 +71,7 @@ def header(**changes: Any) -> CoolChicHeader:
     return dataclasses.replace(
         changed,
         n_layer_synthesis=len(changed.syn_layer),
-        n_latent_grids=len(grid_list(changed)) % 32,
+        n_latent_grids=changed.derived.n_latent_grids,
         flag_hyperlatent=int(changed.hyperlatent_resolution is not None),
     )
 

@@ -19,7 +19,6 @@ from numchic.v4.latents import decode_plane, interior, new_plane
 from numchic.v4.synthesis import MARGIN, Synthesiser
 from numchic.v4.upsampling import Upsampler
 from numchic_bitstream.arrays import F32
-from numchic_bitstream.v4.grids import coded_planes, output_size, resolution_size
 from numchic_bitstream.v4.headers import CoolChicHeader
 from numchic_bitstream.v4.parameters import read_parameters
 from numchic_bitstream.v4.stream import CoolChic
@@ -28,21 +27,18 @@ Sink = Callable[[int, F32], None]
 """Takes the number of a first row and float32[O, n_rows, W]."""
 
 
-def signal_totals(header: CoolChicHeader, img_size: tuple[int, int]) -> tuple[int, int]:
+def signal_totals(header: CoolChicHeader) -> tuple[int, int]:
     """Work of :func:`decode_signal`: samples of latents, rows to render."""
-    sizes = [resolution_size(img_size, i) for i in coded_planes(header)]
-    return sum(height * width for height, width in sizes), output_size(header, img_size)[0]
+    sizes = [header.derived.sizes[i] for i in header.derived.coded_planes]
+    return sum(height * width for height, width in sizes), header.derived.output_size[0]
 
 
-def decode_signal(
-    coolchic: CoolChic, img_size: tuple[int, int], sink: Sink, meter: Meter, *, threads: int = 1
-) -> None:
+def decode_signal(coolchic: CoolChic, sink: Sink, meter: Meter, *, threads: int = 1) -> None:
     """Decode everything and hand the signal to ``sink``.
 
     Parameters
     ----------
     coolchic : CoolChic
-    img_size : (H, W)
     sink : callable
         Called once per band of rows, from several threads and in any order. Bands start at
         multiples of ``BAND_ROWS``.
@@ -58,7 +54,7 @@ def decode_signal(
     """
     # A hostile stream may overflow int32, which wraps around.
     with np.errstate(over="ignore", invalid="ignore"), Schedule(threads, meter) as schedule:
-        _Rendering(coolchic, img_size, sink, meter, schedule).run()
+        _Rendering(coolchic, sink, meter, schedule).run()
 
 
 class _Rendering:
@@ -67,7 +63,6 @@ class _Rendering:
     def __init__(
         self,
         coolchic: CoolChic,
-        img_size: tuple[int, int],
         sink: Sink,
         meter: Meter,
         schedule: Schedule,
@@ -79,10 +74,10 @@ class _Rendering:
         self.meter = meter
         self.schedule = schedule
         self.arm = prepare_arm(parameters.arm)
-        self.upsampler = Upsampler(header, parameters, img_size, coolchic.noise_start)
+        self.upsampler = Upsampler(header, parameters, coolchic.noise_start)
         self.synthesiser = Synthesiser(header, parameters.syn)
-        self.height, self.width = output_size(header, img_size)
-        self.planes = {i: new_plane(*resolution_size(img_size, i)) for i in coded_planes(header)}
+        self.height, self.width = header.derived.output_size
+        self.planes = {i: new_plane(*header.derived.sizes[i]) for i in header.derived.coded_planes}
 
     def run(self) -> None:
         lead = self.coolchic.header.lead

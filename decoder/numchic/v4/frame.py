@@ -15,7 +15,6 @@ from numchic.v4.prediction import predict
 from numchic.video import DecodedFrame, References
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.arrays import F32
-from numchic_bitstream.v4.grids import output_size
 from numchic_bitstream.v4.stream import CoolChic, Stream
 
 
@@ -34,33 +33,31 @@ def decode_frame(
     CorruptError, TruncatedError
         A payload is damaged.
     """
-    frame, img_size = stream.frames[index], stream.img_size
+    frame = stream.frames[index]
     writer = FrameWriter(stream)
-    totals = [signal_totals(part.header, img_size) for part in frame.parts]
+    totals = [signal_totals(part.header) for part in frame.parts]
     predicted = frame.header.frame_type != "I"
-    meter = frame_meter(progress, totals, img_size[0] * predicted)
+    meter = frame_meter(progress, totals, stream.img_size[0] * predicted)
     if not predicted:
-        decode_signal(frame.parts[0], img_size, writer.put, meter, threads=threads)
+        decode_signal(frame.parts[0], writer.put, meter, threads=threads)
         return DecodedFrame(writer.picture())
     n_motion = 5 if frame.header.frame_type == "B" else 2
     residue, motion = (
-        _whole_signal(part, img_size, n_channels, meter, threads)
+        _whole_signal(part, n_channels, meter, threads)
         for part, n_channels in zip(frame.parts, (4, n_motion), strict=True)
     )
     predict(stream, frame, residue, motion, references(), writer.put, meter)
     return DecodedFrame(writer.picture())
 
 
-def _whole_signal(
-    part: CoolChic, img_size: tuple[int, int], n_channels: int, meter: Meter, threads: int
-) -> F32:
+def _whole_signal(part: CoolChic, n_channels: int, meter: Meter, threads: int) -> F32:
     """Decode a part and keep the channels that reconstruction needs."""
-    signal = np.empty((n_channels, *output_size(part.header, img_size)), np.float32)
+    signal = np.empty((n_channels, *part.header.derived.output_size), np.float32)
 
     def put(first: int, rows: F32) -> None:
         signal[:, first : first + rows.shape[1]] = rows[:n_channels]
 
-    decode_signal(part, img_size, put, meter, threads=threads)
+    decode_signal(part, put, meter, threads=threads)
     return signal
 
 

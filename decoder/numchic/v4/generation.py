@@ -40,7 +40,7 @@ def read_extras(_stream: Stream, _data: bytes, _limits: Limits, _check: bool) ->
 
 def frame_work(stream: Stream) -> Iterator[int]:
     """Estimate the work of each frame."""
-    return (work.frame_work(frame.header, stream.img_size) for frame in stream.frames)
+    return (work.frame_work(frame.header) for frame in stream.frames)
 
 
 def frame_decoder(stream: Stream) -> FrameDecoder:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from numchic.info import FrameInfo, PartInfo
 from numchic_bitstream.v4.complexity import count_macs, count_warping
-from numchic_bitstream.v4.grids import parameter_counts, resolution_size
 from numchic_bitstream.v4.headers import ROLES, CoolChicHeader
 from numchic_bitstream.v4.stream import CoolChic, Frame, Stream
 
@@ -30,8 +29,7 @@ def _describe_frame(
         display_index=header.display_index,
         frame_type=header.frame_type,
         parts=tuple(
-            _describe_part(role, part, img_size)
-            for role, part in zip(ROLES, frame.parts, strict=False)
+            _describe_part(role, part) for role, part in zip(ROLES, frame.parts, strict=False)
         ),
         references=references,
         global_flow=tuple(number for flow in header.global_flow for number in flow),
@@ -40,9 +38,9 @@ def _describe_frame(
     )
 
 
-def _describe_part(role: str, part: CoolChic, img_size: tuple[int, int]) -> PartInfo:
+def _describe_part(role: str, part: CoolChic) -> PartInfo:
     header = part.header
-    counts = parameter_counts(header)
+    counts = header.derived.n_parameters
     sizes = {name: len(stream.data) for name, stream in part.parameters.items()}
 
     def add_up(values: dict[str, int], module: str) -> int:
@@ -52,13 +50,13 @@ def _describe_part(role: str, part: CoolChic, img_size: tuple[int, int]) -> Part
     return PartInfo(
         role=role,
         header=header,
-        grids=tuple(resolution_size(img_size, i) for i, there in enumerate(latents) if there),
+        grids=tuple(header.derived.sizes[i] for i, there in enumerate(latents) if there),
         n_parameters={name: add_up(counts, module) for name, module in _MODULES.items()},
         nn_bits={name: 8 * add_up(sizes, module) for name, module in _MODULES.items()},
         header_bytes=header.n_bytes_header,
         nn_bytes=sum(sizes.values()),
         latent_bytes=sum(header.len_lat),
-        macs=count_macs(header, img_size),
+        macs=count_macs(header),
     )
 
 

@@ -8,12 +8,7 @@ adds what several frames at once take.
 from __future__ import annotations
 
 from numchic.schedule import BAND_ROWS
-from numchic_bitstream.v4.grids import (
-    coded_planes,
-    output_size,
-    parameter_counts,
-    resolution_size,
-)
+from numchic_bitstream.structure import level_size
 from numchic_bitstream.v4.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.v4.stream import Stream
 
@@ -40,17 +35,17 @@ def frame_memory(stream: Stream, threads: int = 1) -> int:
     """
     height, width = stream.img_size
     picture = 3 * height * width * (1 if stream.bitdepth == 8 else 2)
-    return picture + max(_frame(f.header, stream.img_size, threads) for f in stream.frames)
+    return picture + max(_frame(f.header, threads) for f in stream.frames)
 
 
-def _frame(header: FrameHeader, img_size: tuple[int, int], threads: int) -> int:
-    parts = max(_part(part, img_size, threads) for part in header.parts)
+def _frame(header: FrameHeader, threads: int) -> int:
+    parts = max(_part(part, threads) for part in header.parts)
     if header.frame_type == "I":
         return parts
-    height, width = img_size
+    height, width = header.parts[0].img_size
     n_references = len(header.global_flow)
     signals = 4 * 4 * height * width
-    motion_height, motion_width = output_size(header.parts[1], img_size)
+    motion_height, motion_width = header.parts[1].derived.output_size
     signals += 4 * 5 * motion_height * motion_width
     # References have four channels; for a moment there is one plane more.
     references = (16 * n_references + 8) * height * width
@@ -58,35 +53,35 @@ def _frame(header: FrameHeader, img_size: tuple[int, int], threads: int) -> int:
     return signals + max(parts, references + bands)
 
 
-def _part(header: CoolChicHeader, img_size: tuple[int, int], threads: int) -> int:
-    height, _ = output_size(header, img_size)
-    bands = min(threads, -(-height // BAND_ROWS)) * _band(header, img_size)
-    parameters = _PARAMETER * sum(parameter_counts(header).values())
-    return _latents(header, img_size) + _upsampled(header, img_size) + bands + parameters
+def _part(header: CoolChicHeader, threads: int) -> int:
+    height, _ = header.derived.output_size
+    bands = min(threads, -(-height // BAND_ROWS)) * _band(header)
+    parameters = _PARAMETER * sum(header.derived.n_parameters.values())
+    return _latents(header) + _upsampled(header) + bands + parameters
 
 
-def _latents(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
+def _latents(header: CoolChicHeader) -> int:
     """All planes, their block maps, and a row of scratch each."""
     total = 0
-    for i in coded_planes(header):
-        height, width = resolution_size(img_size, i)
+    for i in header.derived.coded_planes:
+        height, width = header.derived.sizes[i]
         block = abs(header.blk) or 1 << 16
         total += 4 * (height + 4) * (width + 8) + 4 * width
         total += 2 * -(-height // block) * -(-width // block)
     return total
 
 
-def _upsampled(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
+def _upsampled(header: CoolChicHeader) -> int:
     """All inputs but the finest, a step before their last, and what that takes for one of them."""
-    height, width = resolution_size(img_size, header.lead + 1)
+    height, width = level_size(header.img_size, header.lead + 1)
     area = (height + 2 * _REACH) * (width + 2 * _REACH)
     seeds = _SEEDS if header.n_noise else 0
     return 4 * (header.n_inputs + 5) * area + seeds
 
 
-def _band(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
+def _band(header: CoolChicHeader) -> int:
     """One band of the synthesis, and the upsampling of its input."""
-    height, width = output_size(header, img_size)
+    height, width = header.derived.output_size
     layers = header.topology.syn
     reach = sum(layer.k_size // 2 for layer in layers)
     rows, padded = min(BAND_ROWS + 2 * reach, height), width + 2

@@ -67,6 +67,7 @@ class Synthesiser:
 
     def __init__(self, header: CoolChicHeader, layers: tuple[SynLayer, ...]) -> None:
         self.n_inputs = header.n_inputs
+        self.reach = header.derived.reach
         self._groups: list[_Group] = []
         pending: list[_Layer] = []
         for layer, form in zip(layers, header.topology.syn, strict=True):
@@ -77,11 +78,6 @@ class Synthesiser:
             pending.append(packed)
         self._groups.append(_group(pending))
         self.n_outputs = self._groups[-1].n_outputs
-
-    @property
-    def reach(self) -> int:
-        """Input rows needed above and below the output rows."""
-        return sum(group.reach for group in self._groups)
 
     def input_rows(self, height: int, first: int, n_rows: int) -> tuple[int, int]:
         """First input row that some output rows need, and the number of input rows."""

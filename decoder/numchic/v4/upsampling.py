@@ -18,7 +18,6 @@ from numchic.filters import preconcat_rows
 from numchic.randomness import normal_samples
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.arrays import F32, I32
-from numchic_bitstream.v4.grids import resolution_size
 from numchic_bitstream.v4.headers import CoolChicHeader
 from numchic_bitstream.v4.parameters import Parameters
 
@@ -44,7 +43,6 @@ class Upsampler:
     ----------
     header : CoolChicHeader
     parameters : Parameters
-    img_size : (H, W)
     noise_start : int
         Noise samples drawn in the file before those of this decoder.
 
@@ -59,16 +57,10 @@ class Upsampler:
     :meth:`rows` is called.
     """
 
-    def __init__(
-        self,
-        header: CoolChicHeader,
-        parameters: Parameters,
-        img_size: tuple[int, int],
-        noise_start: int,
-    ) -> None:
+    def __init__(self, header: CoolChicHeader, parameters: Parameters, noise_start: int) -> None:
         lat = header.topology.lat
         self._parameters = parameters
-        self._sizes = [resolution_size(img_size, i) for i in range(len(lat.latent))]
+        self._sizes = header.derived.sizes
         self._lead = header.lead
         self._channels = [
             _Channel(i, False, header.len_lat[i] > 0)

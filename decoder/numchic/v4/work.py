@@ -4,12 +4,6 @@
 from __future__ import annotations
 
 from numchic_bitstream.v4.complexity import arm_macs, count_warping, plane_area, upsampling_macs
-from numchic_bitstream.v4.grids import (
-    coded_planes,
-    output_size,
-    parameter_counts,
-    resolution_size,
-)
 from numchic_bitstream.v4.headers import CoolChicHeader, FrameHeader
 
 _PER_DECODER = 10_000_000
@@ -27,43 +21,36 @@ _PER_PIXEL = 50
 _PER_BLOCK = 500
 
 
-def frame_work(header: FrameHeader, img_size: tuple[int, int]) -> int:
+def frame_work(header: FrameHeader) -> int:
     """Estimate what decoding a frame takes."""
-    parts = sum(estimate_work(part, img_size) for part in header.parts)
-    return estimate_warping(header, img_size) + parts
+    return estimate_warping(header) + sum(estimate_work(part) for part in header.parts)
 
 
-def estimate_work(header: CoolChicHeader, img_size: tuple[int, int]) -> int:
-    """Estimate what decoding one Cool-chic decoder takes, without warping.
-
-    Parameters
-    ----------
-    header : CoolChicHeader
-    img_size : (H, W)
-    """
-    height, width = output_size(header, img_size)
+def estimate_work(header: CoolChicHeader) -> int:
+    """Estimate what decoding one Cool-chic decoder takes, without warping."""
+    height, width = header.derived.output_size
     layers = header.topology.syn
-    work = _PER_DECODER + _PER_PARAMETER * sum(parameter_counts(header).values())
+    work = _PER_DECODER + _PER_PARAMETER * sum(header.derived.n_parameters.values())
     work += _PER_LAYER * len(layers)
-    for i in coded_planes(header):
+    for i in header.derived.coded_planes:
         work += _PER_PLANE + _PER_LATENT_BYTE * header.len_lat[i]
-        work += (_PER_SAMPLE + arm_macs(header)) * plane_area(img_size, i)
-        work += _PER_ROW * resolution_size(img_size, i)[0]
-    work += 3 * upsampling_macs(header, img_size)
+        work += (_PER_SAMPLE + arm_macs(header)) * plane_area(header, i)
+        work += _PER_ROW * header.derived.sizes[i][0]
+    work += 3 * upsampling_macs(header)
     work += header.n_latents * height * (_PER_UPSAMPLED * width + _PER_ROW)
     work += header.n_noise * height * (_PER_RANDOM * width + _PER_ROW)
-    work += parameter_counts(header)["syn.w"] * height * (width + _ROW_OVERHEAD)
+    work += header.derived.n_parameters["syn.w"] * height * (width + _ROW_OVERHEAD)
     work += sum(layer.n_outputs for layer in layers) * height * _PER_SYNTHESISED_ROW
     return work
 
 
-def estimate_warping(header: FrameHeader, img_size: tuple[int, int]) -> int:
+def estimate_warping(header: FrameHeader) -> int:
     """Estimate what warping and rounding a frame take."""
-    height, width = img_size
+    height, width = header.parts[0].img_size
     work = _PER_PIXEL * height * width
     if header.frame_type != "I":
         block = 1 << header.parts[1].lead
         n_blocks = -(-height // block) * -(-width // block)
-        work += 3 * count_warping(header, img_size)
+        work += 3 * count_warping(header, (height, width))
         work += len(header.global_flow) * _PER_BLOCK * n_blocks
     return work

@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.arrays import F64, I64
 from numchic_bitstream.errors import CorruptError
-from numchic_bitstream.v5.grids import arm_width
 from numchic_bitstream.v5.headers import CoolChicHeader
-from numchic_bitstream.v5.parameters import ArmParameters, quantisation_steps
+from numchic_bitstream.v5.parameters import ArmParameters
 
 MAX_LATENT = 64
 _FLOAT_BITS = 53
@@ -138,10 +137,10 @@ def fix_arm(header: CoolChicHeader, parameters: ArmParameters, offset: int = 0) 
     CorruptError
         A parameter alone needs more than 63 bits.
     """
-    steps = quantisation_steps(header)
+    steps = header.derived.steps
     sw, sb = steps.arm_weight, steps.arm_bias
     n_hidden, n_spatial = header.n_hidden_layers_arm, header.spatial_context_arm
-    width = arm_width(header)
+    width = header.derived.arm_width
     # Latents are integers, IFCE features have 8 fractional bits.
     column_bits = np.where(np.arange(width) < n_spatial, 16, 8)
     identity = np.eye(width, dtype=np.int64)

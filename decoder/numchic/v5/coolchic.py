@@ -20,7 +20,6 @@ from numchic.v5.resize import resize_rows
 from numchic.v5.synthesis import Synthesiser
 from numchic.v5.upsampling import Upsampler
 from numchic_bitstream.arrays import F32, I8
-from numchic_bitstream.v5.grids import dense_size, grid_list, n_latents
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_bitstream.v5.parameters import read_parameters
 from numchic_bitstream.v5.stream import CoolChic
@@ -31,9 +30,9 @@ Sink = Callable[[int, F32], None]
 
 def signal_totals(header: CoolChicHeader) -> tuple[int, int]:
     """Work of :func:`decode_signal`: samples of latents, rows to render, resized ones included."""
-    height = dense_size(header)[0]
-    resized = 0 if dense_size(header) == header.img_size else header.img_size[0]
-    return sum(grid.height * grid.width for grid in grid_list(header)), height + resized
+    height = header.derived.dense_size[0]
+    resized = 0 if header.derived.dense_size == header.img_size else header.img_size[0]
+    return sum(grid.height * grid.width for grid in header.derived.grids), height + resized
 
 
 def decode_signal(coolchic: CoolChic, sink: Sink, meter: Meter, *, threads: int = 1) -> list[I8]:
@@ -77,7 +76,7 @@ class _Rendering:
         self.latents = LatentDecoder(coolchic, parameters)
         self.upsampler = Upsampler(header, parameters.upsampling)
         self.synthesiser = Synthesiser(header, parameters.synthesis)
-        self.height, self.width = dense_size(header)
+        self.height, self.width = header.derived.dense_size
         self.noise: CommonRandomness | None = None
         self.unresized: F32 | None = None
         if (self.height, self.width) != header.img_size:
@@ -120,7 +119,7 @@ class _Rendering:
     def _render(self, first: int, n_rows: int) -> None:
         """Upsample, synthesise and hand over one band."""
         band = self.synthesiser.band(self.height, self.width, first, n_rows)
-        dense, n = band.input, n_latents(self.header)
+        dense, n = band.input, self.header.derived.n_latents
         self.upsampler.rows(band.input_first, band.margin, dense[:n])
         if self.noise is not None:
             inside = slice(band.margin, band.margin + self.width)

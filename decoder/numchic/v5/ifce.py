@@ -19,9 +19,9 @@ import numpy as np
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.arrays import F32, I8, I64
 from numchic_bitstream.errors import CorruptError
-from numchic_bitstream.v5.grids import Grid
+from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import CoolChicHeader
-from numchic_bitstream.v5.parameters import Layer, quantisation_steps
+from numchic_bitstream.v5.parameters import Layer
 
 _BLOCK_BITS = 1
 _WHOLE_GRID_BITS = 14  # a shift that takes every coordinate to 0
@@ -65,7 +65,7 @@ def feature_map(
     if layer is None:
         values = np.zeros((1, 1, header.output_feature_ifce), np.float32)
         return FeatureMap(values, _WHOLE_GRID_BITS, 0)
-    steps = quantisation_steps(header)
+    steps = header.derived.steps
     weight_shift = 16 - steps.ifce_weight
     bias = layer.bias.astype(object) << (16 - steps.ifce_bias)
     maxima = [max(-int(s.min()), int(s.max())) for _, s in decoded] or [0]

@@ -13,7 +13,6 @@ from numchic_bitstream.limits import Limits
 from numchic_bitstream.metadata import EXIF, ICC, TEXT
 from numchic_bitstream.v5 import expgolomb
 from numchic_bitstream.v5.complexity import count_macs, count_warp_macs
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_bitstream.v5.parameters import flat_parameters, read_parameters
 from numchic_bitstream.v5.stream import CoolChic, Frame, Stream
@@ -91,7 +90,7 @@ def _describe_part(role: str, part: CoolChic) -> PartInfo:
     return PartInfo(
         role=role,
         header=header,
-        grids=tuple((grid.height, grid.width) for grid in grid_list(header)),
+        grids=tuple((grid.height, grid.width) for grid in header.derived.grids),
         n_parameters=counts,
         nn_bits=bits,
         header_bytes=header.n_bytes_header,
@@ -103,7 +102,7 @@ def _describe_part(role: str, part: CoolChic) -> PartInfo:
 
 def describe_header(header: CoolChicHeader) -> Iterator[str]:
     """Yield lines about the architecture, for people."""
-    n_grids = len(grid_list(header))
+    n_grids = len(header.derived.grids)
     yield (
         f"  latents    {header.latent_resolution[0]}..{header.latent_resolution[1]}"
         + (

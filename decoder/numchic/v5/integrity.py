@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 
 from numchic.video import DecodedFrame
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.stream import Stream
 from numchic_bitstream.v5.trailer import DIGEST_SIZE, Trailer, join_crcs
 
@@ -47,7 +46,7 @@ class IntegrityCheck:
         if len(self._latents) < len(self._stream.frames):
             return
         sizes = (
-            sum(grid.height * grid.width for part in coded.parts for grid in grid_list(part.header))
+            sum(part.header.derived.n_samples for part in coded.parts)
             for coded in self._stream.frames
         )
         crcs = (self._latents[i] for i in range(len(self._latents)))

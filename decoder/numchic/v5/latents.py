@@ -30,7 +30,7 @@ from numchic.v5.ifce import FeatureMap, feature_map
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.arrays import F32, F64, I8, I16, I64, U32, U64
 from numchic_bitstream.errors import CorruptError, UsageError
-from numchic_bitstream.v5.grids import Grid, arm_width, grid_list
+from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_bitstream.v5.laplace import MAX_SYMBOL, MIN_SYMBOL, decay_table, scale_table
 from numchic_bitstream.v5.parameters import Parameters
@@ -83,7 +83,7 @@ class Coder(NamedTuple):
 
 def _workspace(header: CoolChicHeader, grid: Grid) -> Workspace:
     lanes = -(-max_batch(grid.height, grid.width) // _LANES) * _LANES
-    width = -(-arm_width(header) // 4) * 4
+    width = -(-header.derived.arm_width // 4) * 4
     indices = np.empty((4, lanes), np.int64)
     return Workspace(
         new_history(grid.height, lanes),
@@ -240,8 +240,8 @@ class LatentDecoder:
 
     def __init__(self, coolchic: CoolChic, parameters: Parameters) -> None:
         self.header = coolchic.header
-        self.grid_list = grid_list(self.header)
-        self.grids: list[I8] = [np.zeros((g.height, g.width), np.int8) for g in self.grid_list]
+        self.grid_list = self.header.derived.grids
+        self.grids: list[I8] = [np.zeros(grid.shape, np.int8) for grid in self.grid_list]
         self._ifce = parameters.ifce.by_grid
         self._nn_offset = coolchic.nn_offset
         self._latent_offset = coolchic.latent_offset
@@ -272,7 +272,7 @@ class LatentDecoder:
         model = _model(self._fixed, features, grid, self._nn_offset)
         work = _workspace(self.header, grid)
         times = n_times(grid.height, grid.width)
-        step = max(1, times * _BATCH // (grid.height * grid.width))
+        step = max(1, times * _BATCH // grid.n_samples)
         for start in range(0, times, step):
             stop = min(start + step, times)
             bad = decode_times(start, stop, model, work, self._coder, samples)
@@ -343,8 +343,8 @@ def encode_latents(
     CorruptError
         Accumulators would overflow.
     """
-    expected = grid_list(header)
-    shapes = [(grid.height, grid.width) for grid in expected]
+    expected = header.derived.grids
+    shapes = [grid.shape for grid in expected]
     if [grid.shape for grid in grids] != shapes:
         found = [grid.shape for grid in grids]
         raise UsageError("the grids do not fit the header", "grids", None, found, shapes)

@@ -8,14 +8,7 @@ adds what several frames at once take.
 from __future__ import annotations
 
 from numchic.schedule import BAND_ROWS
-from numchic_bitstream.v5.grids import (
-    arm_width,
-    dense_size,
-    grid_list,
-    level_size,
-    n_latents,
-    synthesis_inputs,
-)
+from numchic_bitstream.structure import level_size
 from numchic_bitstream.v5.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.v5.parameters import n_parameters
 from numchic_bitstream.v5.stream import Frame, Stream
@@ -55,7 +48,7 @@ def _prediction(frame: FrameHeader, motion: CoolChicHeader) -> int:
 
 
 def _coolchic(header: CoolChicHeader, threads: int) -> int:
-    height = dense_size(header)[0]
+    height = header.derived.dense_size[0]
     bands = min(threads, -(-height // BAND_ROWS)) * (_band(header) + _noise_band(header))
     parameters = _PARAMETER * sum(n_parameters(header).values())
     return _latents(header) + _stack(header) + _noise(header) + bands + parameters
@@ -63,11 +56,11 @@ def _coolchic(header: CoolChicHeader, threads: int) -> int:
 
 def _latents(header: CoolChicHeader) -> int:
     """All grids, and what decoding one of them takes."""
-    grids = grid_list(header)
+    grids = header.derived.grids
     samples = [grid.height * grid.width for grid in grids]
     height, width = grids[0].height, grids[0].width
     lanes = min(height, width // 10 + 1) + 8
-    workspace = 8 * (64 * (height + lanes + 8) + lanes * (3 * (arm_width(header) + 3) + 8))
+    workspace = 8 * (64 * (height + lanes + 8) + lanes * (3 * (header.derived.arm_width + 3) + 8))
     n_features = header.output_feature_ifce
     if n_features == 0:
         return sum(samples) + workspace
@@ -78,13 +71,13 @@ def _latents(header: CoolChicHeader) -> int:
 
 def _stack(header: CoolChicHeader) -> int:
     """Upsampled latents of all levels but the finest; for a moment those of the next as well."""
-    if n_latents(header) == 1:
-        height, width = dense_size(header)
+    if header.derived.n_latents == 1:
+        height, width = header.derived.dense_size
         return 4 * height * width
     height, width = level_size(header.img_size, header.latent_resolution[0] + 1)
     # A quarter of the channels, and one channel in between.
     filtered = (height + 14) * (width + 14)
-    return 5 * (n_latents(header) * height * width + 2 * filtered)
+    return 5 * (header.derived.n_latents * height * width + 2 * filtered)
 
 
 def _noise(header: CoolChicHeader) -> int:
@@ -92,29 +85,29 @@ def _noise(header: CoolChicHeader) -> int:
     if not header.flag_common_randomness:
         return 0
     height, width = level_size(header.img_size, 1)
-    return 4 * 5 * n_latents(header) * height * (width + 1)
+    return 4 * 5 * header.derived.n_latents * height * (width + 1)
 
 
 def _noise_band(header: CoolChicHeader) -> int:
     if not header.flag_common_randomness:
         return 0
     rows = _input_rows(header)
-    _, width = dense_size(header)
+    _, width = header.derived.dense_size
     samples_of_a_block = 80 * min(rows * width, 1 << 16)
-    return 4 * 6 * n_latents(header) * rows * (width + 1) + samples_of_a_block
+    return 4 * 6 * header.derived.n_latents * rows * (width + 1) + samples_of_a_block
 
 
 def _input_rows(header: CoolChicHeader) -> int:
     reach = sum(layer.k_size // 2 for layer in header.syn_layer)
-    return min(BAND_ROWS + 2 * reach, dense_size(header)[0])
+    return min(BAND_ROWS + 2 * reach, header.derived.dense_size[0])
 
 
 def _band(header: CoolChicHeader) -> int:
     """Memory of one band of the synthesis, and of the upsampling of its input."""
-    height, width = dense_size(header)
+    height, width = header.derived.dense_size
     padded = width + 14
     rows = _input_rows(header)
-    floats = synthesis_inputs(header) * rows * padded + 2 * (rows + 32) * padded
+    floats = header.derived.synthesis_inputs * rows * padded + 2 * (rows + 32) * padded
     next_sizes = [layer.k_size for layer in header.syn_layer[1:]] + [1, 1, 1]
     for layer, rows_kept in zip(header.syn_layer, next_sizes, strict=False):
         floats += layer.out_ft * rows_kept * padded
@@ -126,7 +119,7 @@ def _band(header: CoolChicHeader) -> int:
 def _rounding(frame: FrameHeader, header: CoolChicHeader, threads: int) -> int:
     """Samples, the signal before the final resize, and what resizing and rounding a band take."""
     height, width = header.img_size
-    dense_height, dense_width = dense_size(header)
+    dense_height, dense_width = header.derived.dense_size
     n_outputs = header.syn_layer[-1].out_ft
     bands = min(threads, -(-height // BAND_ROWS))
     band = min(BAND_ROWS, height) * width

@@ -11,7 +11,7 @@ import numpy as np
 from numchic.randomness import normal_samples
 from numchic.v5.resize import resize_rows
 from numchic_bitstream.arrays import F32
-from numchic_bitstream.v5.grids import level_size
+from numchic_bitstream.structure import level_size
 
 
 class CommonRandomness:

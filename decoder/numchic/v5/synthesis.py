@@ -23,14 +23,12 @@ import numpy as np
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.arrays import F32, I64
 from numchic_bitstream.errors import UsageError
-from numchic_bitstream.v5.grids import synthesis_inputs
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_bitstream.v5.parameters import (
     FloatLayer,
     Layer,
     SynthesisParameters,
     dequantise,
-    quantisation_steps,
 )
 
 _NO_BUFFER = -1
@@ -86,7 +84,7 @@ class Synthesiser:
     """
 
     def __init__(self, header: CoolChicHeader, parameters: SynthesisParameters) -> None:
-        steps = quantisation_steps(header)
+        steps = header.derived.steps
 
         def real(layer: Layer) -> FloatLayer:
             return dequantise(layer, steps.synthesis_weight, steps.synthesis_bias)
@@ -99,7 +97,8 @@ class Synthesiser:
             stages.append(_Stage(*real(parameters.stabiliser), 0, len(stages), False))
         stages.append(_Stage(*real(parameters.output_transform), len(stages), _NO_BUFFER, False))
         self._stages = stages
-        self.n_inputs = synthesis_inputs(header)
+        self.n_inputs = header.derived.synthesis_inputs
+        self.reach = header.derived.reach
         self.n_outputs = stages[-1].bias.size
         # Rows that the output of each buffer must be ahead of the last stage.
         self._ahead = [0] * (len(stages) + 1)
@@ -135,11 +134,6 @@ class Synthesiser:
             weight_start += stage.weight.size
             bias_start += stage.bias.size
         return np.array(rows, np.int64)
-
-    @property
-    def reach(self) -> int:
-        """Input rows needed above and below the output rows."""
-        return self._ahead[0]
 
     def band(self, height: int, width: int, first: int, n_rows: int) -> Band:
         """Prepare the computation of output rows first .. first + n_rows - 1."""

@@ -25,9 +25,8 @@ from numchic.filters import preconcat_rows
 from numchic_bitstream._jit import kernel
 from numchic_bitstream.arrays import F32, I8
 from numchic_bitstream.errors import UsageError
-from numchic_bitstream.v5.grids import grid_list, n_latents
 from numchic_bitstream.v5.headers import CoolChicHeader
-from numchic_bitstream.v5.parameters import UpsamplingParameters, dequantise, quantisation_steps
+from numchic_bitstream.v5.parameters import UpsamplingParameters, dequantise
 
 
 def x2_kernel(half: F32) -> F32:
@@ -59,7 +58,7 @@ class Upsampler:
     """
 
     def __init__(self, header: CoolChicHeader, parameters: UpsamplingParameters) -> None:
-        exponent = quantisation_steps(header).upsampling_weight
+        exponent = header.derived.steps.upsampling_weight
         self._x2 = [x2_kernel(dequantise(layer, exponent, 0).weight) for layer in parameters.x2]
         self._preconcat = [
             preconcat_kernel(dequantise(layer, exponent, 0).weight)
@@ -67,7 +66,8 @@ class Upsampler:
         ]
         self._stack = np.empty((0, 0, 0), np.float32)
         self._finest = np.empty((0, 0), np.int8)
-        self._last_step = n_latents(header) - 2  # that of the finest latent; -1: no step at all
+        # That of the finest latent; -1: no step at all.
+        self._last_step = header.derived.n_latents - 2
         self.reach = self._preconcat[self._last_step].size // 2 if self._last_step >= 0 else 0
 
     def prepare(self, latents: Sequence[I8]) -> None:
@@ -126,7 +126,7 @@ def upsample(
     UsageError
         The latents do not fit the header.
     """
-    expected = [(g.height, g.width) for g in grid_list(header) if not g.hyper]
+    expected = [grid.shape for grid in header.derived.grids if not grid.hyper]
     found = [latent.shape for latent in latents]
     if found != expected:
         raise UsageError("the latents do not fit the header", "latents", None, found, expected)

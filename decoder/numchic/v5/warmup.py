@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from numchic.v5.latents import encode_latents
-from numchic_bitstream.v5.grids import grid_list
 from numchic_bitstream.v5.headers import (
     CoolChicHeader,
     Descriptor,
@@ -59,7 +58,7 @@ def tiny_video(header: CoolChicHeader) -> bytes:
 def tiny_coolchic(header: CoolChicHeader) -> CoolChic:
     """Cool-chic decoder with zero parameters and zero latents."""
     parameters = zero_parameters(header)
-    grids = [np.zeros((grid.height, grid.width), np.int8) for grid in grid_list(header)]
+    grids = [np.zeros((grid.height, grid.width), np.int8) for grid in header.derived.grids]
     nn_payload, nn_n_bit_pad = write_parameters(header, parameters)
     header = replace(header, nn_n_bit_pad=nn_n_bit_pad)
     return CoolChic(header, nn_payload, encode_latents(header, parameters, grids))

@@ -11,13 +11,13 @@ within a small factor, from below as well as from above.
 from __future__ import annotations
 
 from numchic.schedule import BAND_ROWS
+from numchic_bitstream.structure import level_size
 from numchic_bitstream.v5.complexity import (
     arm_macs,
     ifce_macs,
     synthesis_stages,
     upsampling_macs,
 )
-from numchic_bitstream.v5.grids import dense_size, grid_list, ifce_inputs, level_size, n_latents
 from numchic_bitstream.v5.headers import CoolChicHeader, FrameHeader
 from numchic_bitstream.v5.parameters import n_parameters
 from numchic_bitstream.v5.stream import Frame
@@ -78,7 +78,7 @@ def estimate_warp_work(frame: FrameHeader, img_size: tuple[int, int]) -> int:
 
 def _latent_work(header: CoolChicHeader) -> int:
     """ARM, IFCE and range decoder; small batches of samples cost more per sample."""
-    grids = grid_list(header)
+    grids = header.derived.grids
     n_features = header.output_feature_ifce
     macs = arm_macs(header)
     per_sample = _PER_SAMPLE + _PER_NEIGHBOUR * header.spatial_context_arm
@@ -90,7 +90,7 @@ def _latent_work(header: CoolChicHeader) -> int:
         work += _PER_GRID + _PER_ARM_WEIGHT * macs
         work += per_sample * n_samples + _PER_TIME_STEP * n_times
         work += 2 * macs * min(n_samples, n_times)
-    for grid, n_inputs in zip(grids[1:], ifce_inputs(header), strict=False):
+    for grid, n_inputs in zip(grids[1:], header.derived.ifce_inputs, strict=False):
         if n_inputs:
             work += _PER_FEATURE * n_features * grid.height * grid.width
     return work
@@ -108,7 +108,7 @@ def _upsampling_work(header: CoolChicHeader) -> int:
 
 def _synthesis_work(header: CoolChicHeader) -> int:
     """All layers, with the rows that neighbouring bands both compute."""
-    height, width = dense_size(header)
+    height, width = header.derived.dense_size
     n_joints = (height - 1) // BAND_ROWS
     work, ahead = 0, 0
     for stage in reversed(synthesis_stages(header)):
@@ -124,9 +124,9 @@ def _output_work(header: CoolChicHeader) -> int:
     height, width = header.img_size
     n_outputs = header.syn_layer[-1].out_ft
     work = _PER_PIXEL * height * width
-    if dense_size(header) != header.img_size:
+    if header.derived.dense_size != header.img_size:
         work += n_outputs * height * (_PER_RESIZED * width + _PER_RESIZED_ROW)
     if header.flag_common_randomness:
-        n_channels = n_latents(header) + 2
+        n_channels = header.derived.n_latents + 2
         work += n_channels * height * (_PER_RANDOM * width + _PER_RANDOM_ROW)
     return work

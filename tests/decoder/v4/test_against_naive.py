@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,14 +16,17 @@ from numchic.v4.motion import interpolation_table, warp_blocks, warp_samples
 from numchic.v4.prediction import combine
 from numchic.v4.synthesis import MARGIN, Synthesiser
 from numchic.v4.upsampling import double_rows
+from numchic_bitstream.structure import FrameDataType
 from numchic_bitstream.v4 import read_stream
 from numchic_bitstream.v4.headers import GENERATIONS, Generation
 from numchic_bitstream.v4.parameters import ArmLayer, read_parameters
 from numchic_conformance.synthetic.v4.draw import Draw
-from numchic_conformance.synthetic.v4.headers import DATA_TYPES, Part
+from numchic_conformance.synthetic.v4.headers import Part
 from numchic_conformance.synthetic.v4.streams import make_stream
 from reference.v4 import decoder, latents, motion, planes
 from reference.v4.headers import parse
+
+DATA_TYPES: tuple[FrameDataType, ...] = get_args(FrameDataType)
 
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 VIDEOS = (

@@ -69,7 +69,7 @@ def still(p: Part, numbers: dict[str, list[int]], planes: list[bytes]) -> bytes:
     payload = write_numbers(numbers, p) + b"".join(planes)
     p.len_lat = [len(plane) for plane in planes]
     frame = Frame(0, "I", [p], payload=payload)
-    return write_gop(8, 8, 0, 8) + write_frame(frame, "4.2")
+    return write_gop(8, 8, "rgb", 8) + write_frame(frame, "4.2")
 
 
 def simple_part(arm: int = 12, syn_weight: int = 5) -> tuple[Part, dict[str, list[int]]]:

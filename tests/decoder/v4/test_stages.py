@@ -18,7 +18,6 @@ from numchic.v4.motion import interpolation_table
 from numchic.v4.synthesis import MARGIN, Synthesiser
 from numchic.v4.upsampling import Upsampler
 from numchic_bitstream.v4 import CoolChic, read_stream
-from numchic_bitstream.v4.grids import coded_planes, output_size, resolution_size
 from numchic_bitstream.v4.parameters import read_numbers, read_parameters
 from v4_vectors import Vector4, v4_vectors
 
@@ -42,12 +41,12 @@ def decode_stages(part: CoolChic, img_size: tuple[int, int]) -> tuple[str, str, 
     arm = prepare_arm(parameters.arm)
     context_size, blk = header.topology.arm.context_size, header.blk
     planes = {}
-    for i in coded_planes(header):
-        plane = new_plane(*resolution_size(img_size, i))
+    for i in header.derived.coded_planes:
+        plane = new_plane(*header.derived.sizes[i])
         assert list(decode_plane(part.latents[i], arm, context_size, blk, i, plane))
         planes[i] = interior(plane)
-    height, width = output_size(header, img_size)
-    upsampler = Upsampler(header, parameters, img_size, part.noise_start)
+    height, width = header.derived.output_size
+    upsampler = Upsampler(header, parameters, part.noise_start)
     upsampler.prepare(planes)
     inputs = np.empty((header.n_inputs, height, width + 2 * MARGIN), np.float32)
     upsampler.rows(0, MARGIN, inputs)

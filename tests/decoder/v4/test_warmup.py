@@ -14,7 +14,7 @@ import pytest
 from numchic.v4.warmup import STREAMS
 from numchic_bitstream.v4 import read_stream
 from numchic_conformance.synthetic.v4.draw import Draw
-from numchic_conformance.synthetic.v4.headers import DATA_TYPES, Frame, write_frame, write_gop
+from numchic_conformance.synthetic.v4.headers import Frame, write_frame, write_gop
 from numchic_conformance.synthetic.v4.latents import encode_plane
 from numchic_conformance.synthetic.v4.streams import (
     N_OUTPUTS,
@@ -47,7 +47,7 @@ def zero_part(kind: str, k: int, generation: str) -> tuple[bytes, Frame]:
 
 def warm_up_stream(generation: str, data_type: str, depth: int) -> bytes:
     """An I and a P frame of 4 x 4."""
-    data = write_gop(4, 4, DATA_TYPES.index(data_type), depth)
+    data = write_gop(4, 4, data_type, depth)
     for index, kind in enumerate("IP"):
         frame = Frame(index, kind, [], flow=[(0, 0)] * index)
         for k in range(len(N_OUTPUTS[kind])):

@@ -13,7 +13,7 @@ from numchic.v5.context import NEIGHBOURS
 from numchic.v5.noise import common_randomness
 from numchic_bitstream.v5 import expgolomb
 from numchic_bitstream.v5.complexity import Macs, count_macs
-from numchic_bitstream.v5.grids import Grid, grid_list, ifce_inputs, synthesis_inputs
+from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import CoolChicHeader, Descriptor, Resize
 from numchic_trainer.model.arm import Arm
 from numchic_trainer.model.arrays import has_kernels
@@ -171,21 +171,21 @@ class CoolChicEncoder(ParameterModule):
         super().__init__()
         self.param = param
         self.header = param.to_header()
-        self.grids: tuple[Grid, ...] = grid_list(self.header)
+        self.grids: tuple[Grid, ...] = self.header.derived.grids
         self.latent_grids = nn.ParameterList(
-            nn.Parameter(torch.empty(grid.height, grid.width)) for grid in self.grids
+            nn.Parameter(torch.empty(grid.shape)) for grid in self.grids
         )
-        width = param.spatial_context_arm + self.header.output_feature_ifce
+        width = self.header.derived.arm_width
         self.arm = Arm(width, param.n_hidden_layers_arm, param.linear_stabiliser_arm)
         self.ifce = (
-            Ifce(ifce_inputs(self.header), self.header.output_feature_ifce)
+            Ifce(self.header.derived.ifce_inputs, self.header.output_feature_ifce)
             if param.ifce_resolution is not None
             else None
         )
         n_steps = param.latent_resolution[1]
         self.upsampling = Upsampling(param.ups_k_size, param.ups_preconcat_k_size, n_steps, n_steps)
         self.synthesis = Synthesis(
-            synthesis_inputs(self.header),
+            self.header.derived.synthesis_inputs,
             param.layers_synthesis,
             param.linear_stabiliser_synth,
             param.flag_common_randomness,
@@ -296,9 +296,9 @@ class CoolChicEncoder(ParameterModule):
         return laplace_bits(symbols, mu, scale), mu, scale
 
     def _split(self, flat: Tensor) -> list[Tensor]:
-        sizes = [grid.height * grid.width for grid in self.grids]
+        sizes = [grid.n_samples for grid in self.grids]
         parts = torch.split(flat, sizes)
-        return [p.view(g.height, g.width) for p, g in zip(parts, self.grids, strict=True)]
+        return [p.view(g.shape) for p, g in zip(parts, self.grids, strict=True)]
 
     def _arm_layers(self) -> tuple[Any, ...]:
         hidden = [(layer.weight, layer.bias) for layer in self.arm.hidden]
@@ -336,9 +336,7 @@ class CoolChicEncoder(ParameterModule):
         only_common_randomness: bool = False,
     ) -> Tensor:
         """Input of the synthesis, shape (1, S, h, w), from quantised grids."""
-        latents = [
-            grid[None, None] for grid, kind in zip(grids, self.grids, strict=True) if not kind.hyper
-        ]
+        latents = [grid[None, None] for grid in self.header.derived.latents(grids)]
         dense: Tensor = self.upsampling(latents)
         if not self.param.flag_common_randomness:
             return dense

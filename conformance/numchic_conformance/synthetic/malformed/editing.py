@@ -23,6 +23,8 @@ def headers(data: bytes) -> dict[str, dict[str, Entry]]:
     result: dict[str, dict[str, Entry]] = {}
     n_frames = 0
     for title, entries in listed:
+        if title.startswith("payloads"):
+            continue
         if title.startswith("frame"):
             n_frames += 1
         kind = next(k for k in ("video", "frame", "residue", "motion") if k in title)

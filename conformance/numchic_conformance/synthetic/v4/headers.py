@@ -3,11 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from numchic_bitstream.tables import Field, write_table
+from numchic_bitstream.v4.headers import (
+    ARM,
+    CONTEXT_UNIT,
+    FRAME_HEADER,
+    GOP_HEADER,
+    GOP_HEADER_BYTES,
+    LAT,
+    SYN,
+    UPS,
+    Vector,
+    coding_table,
+)
 
 MODULES = ("arm", "ups", "syn")
-DATA_TYPES = ("rgb", "yuv420", "yuv444")
 
 
 @dataclass
@@ -84,64 +98,59 @@ def topology_source(frames: Sequence[Frame], display_index: int) -> Frame | None
     return last_i if before else last_inter
 
 
-def uvar(value: int) -> bytes:
-    """Write an unsigned number (1.2)."""
-    groups = [value & 127]
-    while value >> 7:
-        value >>= 7
-        groups.append(value & 127 | 128)
-    return bytes(reversed(groups))
-
-
-def svar(value: int) -> bytes:
-    """Write a signed number (1.2)."""
-    return uvar(2 * abs(value) + (value < 0))
-
-
-def write_gop(height: int, width: int, data_type: int, depth: int) -> bytes:
+def write_gop(height: int, width: int, data_type: str, depth: int) -> bytes:
     """Header of the file (3.1)."""
-    sizes = height.to_bytes(2, "big") + width.to_bytes(2, "big")
-    return b"\6" + sizes + bytes([data_type << 4 | depth - 8])
+    values = {"n_bytes_header": GOP_HEADER_BYTES, "H": height, "W": width}
+    return write_table(GOP_HEADER, values | {"data_type": data_type, "bitdepth - 8": depth - 8})
 
 
 def write_frame(frame: Frame, generation: str) -> bytes:
     """Header and payload of a frame (4)."""
-    first = frame.parts[0]
-    flags = first.zero << 2 | first.copies << 3 | "IPB".index(frame.kind)
-    out = uvar(frame.display_index) + bytes([flags])
-    if frame.kind != "I":
-        motion = frame.parts[1]
-        out += bytes([motion.zero | motion.copies << 1 | frame.w << 5])
-        out += b"".join(svar(x) + svar(y) for x, y in frame.flow)
+    values: dict[str, Any] = {
+        "display_index": frame.display_index,
+        "reserved": 0,
+        "frame_type": frame.kind,
+        "w": None if frame.kind == "I" else frame.w,
+        "global_flow": [Vector(*vector) for vector in frame.flow],
+    }
+    for k, part in enumerate(frame.parts):
+        values |= {f"topology_copy[{k}]": part.copies, f"latents_zero[{k}]": part.zero}
+    size, *fields = FRAME_HEADER
+    out = write_table(_unchecked(fields), values)
     out += b"".join(_write_part(part, generation) for part in frame.parts)
-    size = len(out) + 1
-    if size > 127:
-        size += 1
-    return uvar(size) + out + frame.payload
+    n_bytes = len(out) + (1 if len(out) < 127 else 2)
+    return write_table([size], {"n_bytes_header": n_bytes}) + out + frame.payload
+
+
+def _unchecked(table: Iterable[Field]) -> list[Field]:
+    """Rows of a table that take any number that their bits can express."""
+    return [f if isinstance(f.allowed, tuple) else replace(f, allowed=[]) for f in table]
 
 
 def _write_part(p: Part, generation: str) -> bytes:
-    out = b""
-    if not p.copies & 1:
-        unit = 4 if generation == "4.2" else 8
-        out += bytes([p.arm[0] // unit << 4 | p.arm[1]])
-    if not p.copies & 2:
-        out += bytes([p.ups[0] << 4 | p.ups[1], p.ups[2] << 4 | p.ups[3]])
-    if not p.copies & 4:
-        out += bytes([len(p.syn)])
-        for n_out, ks, residual, relu in p.syn:
-            out += bytes([n_out, ks, residual << 4 | relu])
-    if not p.copies & 8:
-        out += bytes([len(p.latent)])
-        if generation == "4.0":
-            out += bytes(p.latent)
-        else:
-            masks = [p.noise, p.latent] if generation == "4.2" else [p.latent]
-            out += bytes(sum(bit << (7 - i) for i, bit in enumerate(mask)) for mask in masks)
-    out += bytes([p.blk & 255])
-    out += b"".join(bytes(p.q[m]) for m in p.modules)
-    out += b"".join(bytes(p.eg[m]) for m in p.modules)
-    out += b"".join(uvar(n) for m in p.modules for n in p.length[m])
-    if not p.zero:
-        out += b"".join(uvar(n) for n, there in zip(p.len_lat, p.latent, strict=True) if there)
-    return out
+    groups = (ARM, UPS, SYN, LAT[generation])
+    topology = [f for i, group in enumerate(groups) if not p.copies >> i & 1 for f in group]
+    values: dict[str, Any] = {
+        "arm.n": p.arm[0] // CONTEXT_UNIT[generation],
+        "arm.L": p.arm[1],
+        **dict(zip((field.name for field in UPS), p.ups, strict=True)),
+        "n_syn": len(p.syn),
+        "syn": [dict(zip(("out", "ks", "residual", "relu"), s, strict=True)) for s in p.syn],
+        "n_res": len(p.latent),
+        "noise_mask": _mask(p.noise),
+        "latent_mask": _mask(p.latent),
+        "latent": p.latent,
+        "blk": p.blk,
+    }
+    for module in p.modules:
+        for name, numbers in (("q", p.q), ("eg", p.eg), ("len", p.length)):
+            for kind, number in zip("wb", numbers[module], strict=True):
+                values[f"{module}.{name}_{kind}"] = number
+    values |= {f"len_lat[{i}]": n_bytes for i, n_bytes in enumerate(p.len_lat)}
+    return write_table(
+        _unchecked((*topology, *coding_table(bool(p.zero), tuple(p.latent)))), values
+    )
+
+
+def _mask(bits: Sequence[int]) -> int:
+    return sum(bit << (7 - i) for i, bit in enumerate(bits))

@@ -11,7 +11,6 @@ from numchic_conformance.manifest import ExpectedError
 from numchic_conformance.synthetic.v4.coder import Encoder, encode_numbers
 from numchic_conformance.synthetic.v4.draw import Draw
 from numchic_conformance.synthetic.v4.headers import (
-    DATA_TYPES,
     Frame,
     Part,
     write_frame,
@@ -79,7 +78,7 @@ def write(
     generation: str = "4.2",
 ) -> bytes:
     """Stream of frames, whatever is in them."""
-    head = write_gop(*size, DATA_TYPES.index(data_type), depth)
+    head = write_gop(*size, data_type, depth)
     return head + b"".join(write_frame(frame, generation) for frame in frames)
 
 

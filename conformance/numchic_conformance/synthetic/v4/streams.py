@@ -13,7 +13,6 @@ from numchic_bitstream.arrays import I64
 from numchic_conformance.synthetic.v4.coder import encode_numbers
 from numchic_conformance.synthetic.v4.draw import Draw
 from numchic_conformance.synthetic.v4.headers import (
-    DATA_TYPES,
     Frame,
     Part,
     topology_source,
@@ -216,7 +215,7 @@ def make_stream(
 ) -> bytes:
     """Stream of frames; see :func:`make_frames`."""
     coded = make_frames(draw, generation, size, frames, **changes)
-    data = write_gop(*size, DATA_TYPES.index(data_type), depth)
+    data = write_gop(*size, data_type, depth)
     return data + b"".join(write_frame(frame, generation) for frame in coded)
 
 

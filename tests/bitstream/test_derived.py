@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import dataclasses
 import math
+import pickle
 import random
 
 import pytest
@@ -9,15 +11,7 @@ from hypothesis import given
 
 from builders import header
 from numchic_bitstream import CoolChicHeader
-from numchic_bitstream.v5.grids import (
-    arm_width,
-    dense_size,
-    grid_list,
-    ifce_inputs,
-    level_size,
-    n_latents,
-    synthesis_inputs,
-)
+from numchic_bitstream.structure import level_size
 from numchic_bitstream.v5.headers import write_coolchic_header
 from reference import headers as naive
 from strategies import coolchic_headers
@@ -26,7 +20,7 @@ from strategies import coolchic_headers
 def test_worked_grid_list() -> None:
     """Section 3.1."""
     example = header(img_size=(512, 768), latent_resolution=(0, 6), hyperlatent_resolution=(4, 6))
-    assert grid_list(example) == (
+    assert example.derived.grids == (
         (0, False, 512, 768),
         (1, False, 256, 384),
         (2, False, 128, 192),
@@ -42,7 +36,7 @@ def test_worked_grid_list() -> None:
 
 def test_hyperlatents_may_be_finer_than_latents() -> None:
     example = header(latent_resolution=(2, 3), hyperlatent_resolution=(1, 2))
-    assert [(grid.level, grid.hyper) for grid in grid_list(example)] == [
+    assert [(grid.level, grid.hyper) for grid in example.derived.grids] == [
         (1, True),
         (2, False),
         (2, True),
@@ -66,16 +60,16 @@ def test_worked_ifce_inputs() -> None:
         hyperlatent_resolution=(4, 6),
         ifce_resolution=(0, 2),
     )
-    assert ifce_inputs(example) == (9, 8, 7, 0, 0, 0, 0, 0, 0, 0)
+    assert example.derived.ifce_inputs == (9, 8, 7, 0, 0, 0, 0, 0, 0, 0)
 
 
 def test_the_coarsest_grid_has_a_dummy_input() -> None:
     example = header(latent_resolution=(0, 1), hyperlatent_resolution=None)
-    assert ifce_inputs(example) == (1, 1)
+    assert example.derived.ifce_inputs == (1, 1)
 
 
 def test_no_features_no_inputs() -> None:
-    assert set(ifce_inputs(header(output_feature_ifce=0))) == {0}
+    assert set(header(output_feature_ifce=0).derived.ifce_inputs) == {0}
 
 
 def heights() -> list[int]:
@@ -88,14 +82,12 @@ def test_ifce_resolution_is_that_of_the_floating_point_expression() -> None:
     """Section 3.2: r_k = ceil(log2(H / h_k)); for H = 5 that is 0, 1, 2, 3, 3, ..."""
     for height in heights():
         bands = [
-            ifce_inputs(
-                header(
-                    img_size=(height, 1),
-                    latent_resolution=(0, 15),
-                    hyperlatent_resolution=None,
-                    ifce_resolution=(r, r),
-                )
-            )
+            header(
+                img_size=(height, 1),
+                latent_resolution=(0, 15),
+                hyperlatent_resolution=None,
+                ifce_resolution=(r, r),
+            ).derived.ifce_inputs
             for r in range(16)
         ]
         for level in range(16):
@@ -108,22 +100,42 @@ def test_ifce_resolution_is_that_of_the_floating_point_expression() -> None:
 @given(coolchic_headers())
 def test_grids_and_inputs_equal_the_naive_ones(header: CoolChicHeader) -> None:
     plain = naive.read_coolchic_header(write_coolchic_header(header))
-    assert list(grid_list(header)) == naive.grid_list(plain)
-    assert list(ifce_inputs(header)) == naive.ifce_inputs(plain)
-    assert len(grid_list(header)) == header.n_latent_grids
+    assert list(header.derived.grids) == naive.grid_list(plain)
+    assert list(header.derived.ifce_inputs) == naive.ifce_inputs(plain)
+    assert len(header.derived.grids) == header.n_latent_grids
 
 
 @pytest.mark.parametrize(("common_randomness", "expected"), [(0, 3), (1, 6)])
 def test_synthesis_inputs(common_randomness: int, expected: int) -> None:
     """Section 3.3."""
     example = header(flag_common_randomness=common_randomness)
-    assert n_latents(example) == 3
-    assert synthesis_inputs(example) == expected
+    assert example.derived.n_latents == 3
+    assert example.derived.synthesis_inputs == expected
 
 
 def test_widths_and_sizes() -> None:
     """Section 3.3."""
-    assert arm_width(header()) == 3 + 2
-    assert arm_width(header(output_feature_ifce=0)) == 3
+    assert header().derived.arm_width == 3 + 2
+    assert header(output_feature_ifce=0).derived.arm_width == 3
     example = header(latent_resolution=(1, 2), img_size=(5, 7))
-    assert dense_size(example) == (3, 4)
+    assert example.derived.dense_size == (3, 4)
+    assert example.derived.reach == sum(layer.k_size // 2 for layer in example.syn_layer)
+    assert example.derived.n_samples == sum(grid.n_samples for grid in example.derived.grids)
+
+
+def test_what_belongs_to_latents() -> None:
+    example = header(latent_resolution=(2, 3), hyperlatent_resolution=(1, 2))
+    assert example.derived.latents("abcd") == ["b", "d"]
+
+
+def test_it_is_derived_once_and_does_not_show() -> None:
+    """Headers that were asked for it are equal to those that were not, and copied without it."""
+    example, asked = header(), header()
+    assert asked.derived is asked.derived
+    assert asked == example
+    assert hash(asked) == hash(example)
+    assert repr(asked) == repr(example)
+    assert dataclasses.asdict(asked) == dataclasses.asdict(example)
+    assert pickle.loads(pickle.dumps(asked)) == asked
+    larger = dataclasses.replace(asked, img_size=(512, 768))
+    assert larger.derived == header(img_size=(512, 768)).derived != asked.derived
