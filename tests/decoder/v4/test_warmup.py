@@ -72,7 +72,7 @@ SCRIPT = """
 import sys
 import numchic
 from numba.core import event
-from numchic.v4.warmup import warm_up
+from numchic.warmup import warm_up
 
 warm_up()
 with event.install_recorder("numba:compile") as recorder:
