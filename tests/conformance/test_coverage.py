@@ -30,6 +30,8 @@ READERS = [
 ERRORS = {"CorruptError", "TruncatedError", "IntegrityError", "UnsupportedError"}
 NOT_IN_STREAMS = {
     "not a whole number of words",  # n_bytes_latent is a multiple of 4
+    "a stream of Cool-chic 3.x",  # these suites are of 5.0
+    "the number is too long",  # 4.x
 }
 
 

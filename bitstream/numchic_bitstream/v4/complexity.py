@@ -6,7 +6,7 @@ from __future__ import annotations
 from numchic_bitstream.v4.headers import CoolChicHeader, FrameHeader
 
 
-def count_macs(header: CoolChicHeader, _: object = None) -> dict[str, int]:
+def count_macs(header: CoolChicHeader) -> dict[str, int]:
     """Multiply-accumulates of one decoder per module: "arm", "upsampling", "synthesis"."""
     samples = sum(plane_area(header, i) for i in header.derived.coded_planes)
     return {

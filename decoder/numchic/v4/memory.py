@@ -83,7 +83,7 @@ def _band(header: CoolChicHeader) -> int:
     """One band of the synthesis, and the upsampling of its input."""
     height, width = header.derived.output_size
     layers = header.topology.syn
-    reach = sum(layer.k_size // 2 for layer in layers)
+    reach = header.derived.reach
     rows, padded = min(BAND_ROWS + 2 * reach, height), width + 2
     widest = max(header.n_inputs, *(layer.n_outputs for layer in layers))
     floats = header.n_inputs * rows * padded

@@ -98,7 +98,7 @@ def _noise_band(header: CoolChicHeader) -> int:
 
 
 def _input_rows(header: CoolChicHeader) -> int:
-    reach = sum(layer.k_size // 2 for layer in header.syn_layer)
+    reach = header.derived.reach
     return min(BAND_ROWS + 2 * reach, header.derived.dense_size[0])
 
 
