@@ -252,7 +252,7 @@ def _progress_bar() -> Iterator[Progress | None]:
 
 @main.command("info")
 @click.argument("input_name", metavar="IN")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
 @limit_options
 def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
     """Describe the stream IN without decoding it."""
