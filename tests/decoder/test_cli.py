@@ -5,10 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +22,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import builders
+import children
 import numchic
+import terminal
 from numchic.command.cli import main
 from numchic.command.options import LIMIT_OPTIONS
 from numchic_bitstream import FrameHeader, Metadata, append_trailer, read_stream
@@ -234,13 +241,164 @@ def test_warmup() -> None:
     assert run("warmup").exit_code == 0
 
 
-def test_progress_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numchic.command.cli._PATIENCE", -1.0)
-    monkeypatch.setattr("numchic.command.cli.is_terminal", lambda: True)
-    for data, name in ((STREAM, "out.png"), (VIDEO, "out.yuv")):
-        result = run("decode", "-", tmp_path / name, stdin=data)
-        assert result.exit_code == 0
-        assert result.stdout == ""
+@terminal.has_terminals
+@pytest.mark.parametrize(
+    "options", [["out.png"], ["out.y4m"], ["folder/"], ["folder/", "--jobs=2"]]
+)
+def test_commands_in_a_terminal(options: list[str], tmp_path: Path) -> None:
+    """Where they draw a progress bar, and also what goes wrong is readable."""
+    before = "import numchic.command.cli as cli; cli._PATIENCE = -1.0"
+    (tmp_path / "in.cool").write_bytes(VIDEO if options[0] == "out.y4m" else STREAM)
+    (tmp_path / "bad.cool").write_bytes(STREAM[:60])
+    output, *rest = options
+    names = ["in.cool", "bad.cool"] if output == "folder/" else ["in.cool"]
+    arguments = [tmp_path / name for name in names]
+    status, text = terminal.run_in_terminal(
+        "decode", *arguments, f"{tmp_path}/{output}", *rest, before=before
+    )
+    assert "decoding" in text
+    assert "Traceback" not in text
+    assert status == (output == "folder/"), text
+    if output == "folder/":
+        assert text.rstrip().splitlines()[-1].startswith(f"numchic: {tmp_path}/bad.cool: ")
+    assert terminal.run_in_terminal("info", tmp_path / "in.cool").status == 0
+
+
+# --- Several streams to a folder -----------------------------------------------------------------
+
+STREAMS = {
+    "rgb": STREAM,
+    "deep": builders.stream(frame=FrameHeader(bitdepth=10)),
+    "yuv": YUV_STREAM,
+    "video": VIDEO,
+    "frames": builders.video(frame_data_type="rgb"),
+}
+NAMES = ["deep.png", "frames-0000.png", "frames-0001.png", "frames-0002.png", "rgb.png"]
+NAMES += ["video.y4m", "yuv.yuv"]
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> list[Path]:
+    for name, data in STREAMS.items():
+        (tmp_path / f"{name}.cool").write_bytes(data)
+    return sorted(tmp_path.iterdir())
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_decode_to_a_folder(jobs: int, sources: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    result = run("decode", *sources, f"{folder}/", "--jobs", jobs)
+    assert (result.exit_code, result.output) == (0, "")
+    assert names_in(folder) == NAMES
+    for name in ("deep.png", "rgb.png", "video.y4m", "yuv.yuv"):
+        alone = tmp_path / name
+        assert run("decode", alone.with_suffix(".cool"), alone).exit_code == 0
+        assert (folder / name).read_bytes() == alone.read_bytes()
+    again = tmp_path / "again"
+    again.mkdir()
+    assert run("decode", tmp_path / "rgb.cool", again, "--format", "npy").exit_code == 0
+    assert names_in(again) == ["rgb.npy"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_damaged_is_named_and_the_others_go_on(
+    jobs: int, sources: list[Path], tmp_path: Path
+) -> None:
+    broken = bytearray(STREAM)
+    broken[-4 * (len(STREAM) // 8) :] = b"\xff" * (4 * (len(STREAM) // 8))
+    (tmp_path / "cut.cool").write_bytes(STREAM[:-1])
+    (tmp_path / "broken.cool").write_bytes(broken)
+    bad = [tmp_path / name for name in ("cut.cool", "broken.cool", "missing.cool")]
+    folder = tmp_path / "out"
+    result = run("decode", *bad, *sources, f"{folder}/", "--jobs", jobs)
+    assert result.exit_code == 5
+    assert names_in(folder) == NAMES
+    lines = result.stderr.splitlines()
+    assert {line.split(": ")[1] for line in lines} == set(map(str, bad))
+    result = run("decode", *sources, f"{folder}/", "--jobs", jobs, "--max-pixels", 24)
+    assert result.exit_code == 4
+    assert result.stderr.count("; see --max-pixels") == len(result.stderr.splitlines()) == 3
+
+
+def test_a_folder_that_makes_no_sense(sources: list[Path], tmp_path: Path) -> None:
+    """All of it is noticed before anything is decoded."""
+    before = {path: path.read_bytes() for path in sources}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "rgb.bin").write_bytes(STREAM)
+    (tmp_path / "frames-0001.cool").write_bytes(STREAM)
+    for arguments, message in (
+        (sources, "several streams are decoded to a folder"),  # *.cool, and nothing else
+        ([*sources, tmp_path / "no-slash"], "several streams are decoded to a folder"),
+        ([*sources, "-"], "several streams are decoded to a folder"),
+        (["-", f"{tmp_path}/out/"], "standard input has no name"),
+        ([*sources, tmp_path / "other" / "rgb.bin", f"{tmp_path}/out/"], r"out/rgb.png"),
+        ([sources[0], sources[0], f"{tmp_path}/out/"], "two streams"),
+        ([*sources, tmp_path / "frames-0001.cool", f"{tmp_path}/out/"], "out/frames-0001.png"),
+    ):
+        result = run("decode", *arguments, stdin=STREAM)
+        assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+    assert not (tmp_path / "out").exists()
+    assert before == {path: path.read_bytes() for path in sources}
+
+
+def test_an_output_is_never_an_input(sources: list[Path], tmp_path: Path) -> None:
+    linked = tmp_path / "out" / "rgb.png"
+    linked.parent.mkdir()
+    linked.symlink_to(tmp_path / "rgb.cool")
+    (tmp_path / "frames-0001.png").write_bytes(STREAMS["frames"])
+    for arguments in (
+        [tmp_path / "rgb.cool", tmp_path / "rgb.cool", "--format", "png"],
+        [tmp_path / "rgb.cool", linked],
+        [*sources, linked.parent],
+        [tmp_path / "frames-0001.png", tmp_path / "frames.png"],
+    ):
+        result = run("decode", *arguments)
+        assert (result.exit_code, "would replace an input" in result.stderr) == (2, True)
+    assert (tmp_path / "rgb.cool").read_bytes() == STREAM
+    assert names_in(linked.parent) == ["rgb.png"]
+
+
+def alive(group: int) -> list[str]:
+    """Processes of a group that have not ended."""
+    states = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            states.append(path.read_text().rpartition(")")[2].split())
+    return [state[0] for state in states if int(state[2]) == group and state[0] != "Z"]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@children.linux_only
+@children.compiled_only
+@pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "parent alone"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupt_stops_all(whole_group: bool, jobs: int, tmp_path: Path) -> None:
+    data = children.EXAMPLE.read_bytes()
+    for i in range(300):
+        (tmp_path / f"{i}.cool").write_bytes(data)
+    folder = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "numchic", "decode", *map(str, tmp_path.glob("*.cool")),
+         f"{folder}/", "--jobs", str(jobs)],
+        env=children.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait_until(lambda: folder.exists() and any(folder.glob("*.png")))
+    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+    _, text = process.communicate(timeout=60)
+    assert (process.returncode, text) == (130, "numchic: interrupted\n")
+    assert len(list(folder.iterdir())) < 300
+    assert {path.suffix for path in folder.iterdir()} == {".png"}  # and nothing half-written
+    wait_until(lambda: not alive(process.pid))
 
 
 def test_hints() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 import builders
@@ -300,15 +300,13 @@ def test_pillow_shows_metadata() -> None:
 
 
 @pytest.mark.usefixtures("plugin")
-def test_pillow_refuses_damaged_streams() -> None:
-    for data in (DAMAGED, CUT):
-        with pytest.raises(UnidentifiedImageError):
-            Image.open(io.BytesIO(data))
-    with (
-        Image.open(io.BytesIO(append_trailer(PLAIN, 1))) as image,
-        pytest.raises(OSError, match="latents_crc"),
-    ):
-        image.load()
+def test_pillow_does_not_load_damaged_streams() -> None:
+    for data in (DAMAGED, CUT, append_trailer(PLAIN, 1)):
+        with (
+            Image.open(io.BytesIO(data)) as image,
+            pytest.raises(OSError, match=r"trailer|latents_crc"),
+        ):
+            image.load()
 
 
 def test_the_stream_proper_is_unchanged() -> None:

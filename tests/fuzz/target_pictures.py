@@ -9,9 +9,9 @@ import zlib
 from PIL import Image, UnidentifiedImageError
 
 import numchic
-from fuzz.outcome import LIMITS, FindingError, error_outcome, require
+from fuzz.outcome import LIMITS, error_outcome, require
 from numchic.files.images import encode_image
-from numchic.files.pillow_image import FORMAT, STILL_PREFIX, CoolChicImageFile
+from numchic.files.pillow_image import FORMAT, CoolChicImageFile
 from numchic_bitstream import LimitError, NumchicError, StreamError, UnsupportedError
 
 
@@ -73,27 +73,19 @@ def pillow(data: bytes) -> str:
         image = Image.open(file, formats=(FORMAT,))
     except (LimitError, UnsupportedError) as error:
         return error_outcome(error, len(data))
-    except UnidentifiedImageError:
-        return _unidentified(data)
+    except UnidentifiedImageError as error:
+        return "not ours" if error.__cause__ is None else _ours(error, len(data))
     try:
         image.load()
     except (LimitError, UnsupportedError) as error:
         return error_outcome(error, len(data))
     except OSError as error:
-        require(isinstance(error.__cause__, StreamError), f"not from us: {error!r}")
-        return f"OSError: {error_outcome(error.__cause__, len(data))}"  # type: ignore[arg-type]
+        return _ours(error, len(data))
     require(image.copy().tobytes() == image.tobytes(), "a copy differs")
     require(image.info.keys() <= {"icc_profile", "exif", "text"}, "unknown metadata")
     return f"image, {image.mode}"
 
 
-def _unidentified(data: bytes) -> str:
-    """Look behind Pillow's back: it says the same for any exception while opening."""
-    if not data.startswith(STILL_PREFIX):
-        return "not ours"
-    try:
-        CoolChicImageFile(io.BytesIO(data))
-    except SyntaxError as error:
-        require(isinstance(error.__cause__, StreamError), f"not from us: {error.__cause__!r}")
-        return f"SyntaxError: {error_outcome(error.__cause__, len(data))}"  # type: ignore[arg-type]
-    raise FindingError("Pillow cannot open it but the plugin can")
+def _ours(error: OSError, n_bytes: int) -> str:
+    require(isinstance(error.__cause__, StreamError), f"not from us: {error!r}")
+    return f"{type(error).__name__}: {error_outcome(error.__cause__, n_bytes)}"  # type: ignore[arg-type]

@@ -16,19 +16,17 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
 from numchic._version import __version__
-from numchic.api import open as open_stream
 from numchic.api import read_info
+from numchic.command.decode import Options, decode_many, decode_one, is_folder, open_input
 from numchic.command.describe import describe
 from numchic.command.options import LIMIT_OPTIONS, FrameRange, Rate, limit_options
-from numchic.files.images import FORMATS, encode_image, format_of, y4m_frame, y4m_header
-from numchic.files.output import open_sink, write
-from numchic.opened import Source, read_source
+from numchic.files.images import FORMATS
+from numchic.opened import read_source
 from numchic.schedule import Progress
 from numchic_bitstream.dump import dump
 from numchic_bitstream.errors import (
@@ -42,6 +40,14 @@ from numchic_bitstream.limits import Limits
 
 _ENTRY_POINTS = "numchic.commands"
 _PATIENCE = 0.7  # seconds before a progress bar appears
+_STATUSES = {  # the first that fits
+    (UsageError, ModuleNotFoundError): 2,
+    (UnsupportedError,): 3,
+    (LimitError, MemoryError): 4,
+    (NumchicError,): 1,
+    (KeyboardInterrupt,): 130,
+    (OSError,): 5,
+}
 
 
 @contextmanager
@@ -49,49 +55,38 @@ def exit_status() -> Iterator[None]:
     """Turn errors into a line on standard error and an exit status."""
     try:
         yield
-    except UsageError as error:
-        status, message = 2, str(error)
-    except UnsupportedError as error:
-        status, message = 3, str(error) + _trailer_hint(error)
-    except LimitError as error:
-        option = LIMIT_OPTIONS.get(error.field or "")
-        hint = f"; see {option}" if option else ""
-        status, message = 4, str(error) + hint + _trailer_hint(error)
-    except NumchicError as error:
-        early = isinstance(error, StreamError) and (error.offset or 0) < 8
-        hint = "; is this a Cool-chic stream?" if early else ""
-        status, message = 1, str(error) + (hint or _trailer_hint(error))
-    except ModuleNotFoundError as error:
-        status, message = 2, str(error)
-    except MemoryError:
-        status, message = 4, "out of memory"
-    except KeyboardInterrupt:
-        status, message = 130, "interrupted"
     except BrokenPipeError:
         # Nobody reads on: no message, and none from the interpreter's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(5)
-    except OSError as error:
-        status, message = 5, str(error)
-    else:
-        return
-    click.echo(f"numchic: {message}", err=True)
-    sys.exit(status)
+    except tuple(kind for kinds in _STATUSES for kind in kinds) as error:
+        status, message = _status_and_message(error)
+        click.echo(f"numchic: {message}", err=True)
+        sys.exit(status)
 
 
-def _trailer_hint(error: NumchicError) -> str:
-    """What can be done if nothing but the trailer is in the way."""
-    if error.field == "metadata_bytes" or (error.field or "").startswith("trailer"):
+def _status_and_message(error: BaseException) -> tuple[int, str]:
+    """Exit status of an error, and what to say of it."""
+    status = next(status for kinds, status in _STATUSES.items() if isinstance(error, kinds))
+    if isinstance(error, KeyboardInterrupt):
+        return status, "interrupted"
+    if isinstance(error, MemoryError):
+        return status, f"out of memory{': ' if str(error) else ''}{error}"
+    return status, f"{error}{_hint(error)}"
+
+
+def _hint(error: BaseException) -> str:
+    """What can be done about it."""
+    if not isinstance(error, NumchicError) or isinstance(error, UsageError):
+        return ""
+    field = error.field or ""
+    if isinstance(error, LimitError) and field in LIMIT_OPTIONS:
+        return f"; see {LIMIT_OPTIONS[field]}"
+    if isinstance(error, StreamError) and (error.offset or 0) < 8:
+        return "; is this a Cool-chic stream?"
+    if field == "metadata_bytes" or field.startswith("trailer"):
         return "; numchic decode --ignore-integrity does not look at the trailer"
     return ""
-
-
-def _open_input(name: str) -> Source:
-    if name != "-":
-        return Path(name)
-    if sys.stdin is None:
-        raise UsageError("standard input is closed", "input")
-    return sys.stdin.buffer
 
 
 def run() -> None:
@@ -125,71 +120,100 @@ def main() -> None:
 
 
 @main.command("decode")
-@click.argument("input_name", metavar="IN")
-@click.argument("output_name", metavar="OUT")
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="Format, whatever OUT ends in.")
-@click.option("--frames", type=FrameRange(), help="Decode only frame N, or A to B - 1, from 0.")
+@click.argument("inputs", metavar="IN...", nargs=-1, required=True)
+@click.argument("output", metavar="OUT")
 @click.option(
-    "--fps", type=Rate(), default="25", show_default=True, help="Frames per second, for Y4M."
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    help="The format of the output. By default the name of OUT tells it.",
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="By default one per processor, at most 4."
+    "--frames",
+    type=FrameRange(),
+    help="Decode frame N as a picture, or only frames A to B - 1 of a video, counted from 0.",
 )
 @click.option(
-    "--ignore-integrity", is_flag=True, help="Decode even if the trailer says that IN is damaged."
+    "--fps",
+    type=Rate(),
+    default="25",
+    show_default=True,
+    help="The frames per second that a Y4M file tells its player.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="The number of threads for one stream. The default is one per processor, but at most 4, "
+    "and 1 if there are several jobs.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="The number of streams that are decoded to a folder at the same time.",
+)
+@click.option(
+    "--ignore-integrity",
+    is_flag=True,
+    help="Decode a stream even if its trailer says that it is damaged.",
 )
 @limit_options
 def decode_command(
-    input_name: str,
-    output_name: str,
+    inputs: tuple[str, ...],
+    output: str,
     kind: str | None,
     frames: int | slice[int | None] | None,
     fps: tuple[int, int],
     threads: int | None,
+    jobs: int,
     ignore_integrity: bool,
     limits: Limits,
 ) -> None:
-    """Decode the stream IN to the file OUT.
+    """Decode the stream IN to the file OUT, or several streams to the folder OUT.
 
-    OUT ends in .png, .ppm (RGB of any depth), .tif (RGB of 8 or 16 bits), .yuv (planes of a YUV
-    picture or video), .y4m (the same with a header) or .npy. The frames of a video in any other
-    format than .yuv and .y4m go into numbered files: out.png stands for out-%04d.png. "-" is
-    standard input or output; for the latter the format is PPM, YUV, or Y4M for a video, unless
-    --format says otherwise. PNG files get colour profile, Exif data and texts of IN.
+    The name of the file OUT ends in .png (RGB pictures, with 16 bits if they have more than 8),
+    .ppm (RGB pictures of any depth), .tif (RGB pictures of 8 or 16 bits), .yuv (the planes of a YUV
+    picture or video), .y4m (the same with a header) or .npy (an array). A .yuv or .y4m file holds a
+    whole video. In the other formats every frame is a file with a number: out.png stands for
+    out-0000.png, out-0001.png and so on, and out-%02d.png for out-00.png. A PNG file gets the
+    colour profile, Exif data and texts of the stream.
+
+    The name "-" stands for standard input or standard output. What is written there is PPM if it is
+    RGB, otherwise Y4M for a video and YUV for a picture, unless --format says something else.
+
+    OUT is a folder if it exists as one or if its name ends in a slash. It gets a file for every
+    stream, with the name of the stream: PNG for RGB, YUV for a YUV picture, Y4M for a YUV video. If
+    a stream cannot be decoded, the others are, and the exit status is the highest of all.
     """
     with exit_status():
-        if kind is None and output_name != "-":
-            kind = format_of(output_name)
-        stream = open_stream(
-            _open_input(input_name), limits=limits, check_integrity=not ignore_integrity
-        )
-        if frames is None and stream.n_frames == 1:
-            frames = 0
-        if kind is None:
-            video = "yuv" if isinstance(frames, int) else "y4m"
-            kind = "ppm" if stream.data_type == "rgb" else video
-        output = _standard_output() if output_name == "-" else None
-        with stream, _progress_bar() as progress:
-            if isinstance(frames, int):
-                picture = stream.decode(frames, threads=threads, progress=progress)
-                if kind == "y4m":
-                    contents = y4m_header(picture, fps) + y4m_frame(picture)
-                else:
-                    contents = encode_image(picture, kind)
-                write(output_name, contents, output)
-                return
-            pictures = stream.frames(frames, threads=threads, progress=progress)
-            shown = range(stream.n_frames)[frames or slice(None)]
-            # Closed at once on an error, so that no thread decodes what nobody will see.
-            with closing(pictures), open_sink(output_name, kind, fps, output) as put:
-                for display_index, picture in zip(shown, pictures, strict=True):
-                    put(display_index, picture)
+        options = Options(kind, frames, fps, threads, not ignore_integrity, limits)
+        if len(inputs) > 1 or is_folder(output):
+            _decode_to_folder(inputs, output, options, jobs)
+        else:
+            with _progress_bar() as progress:
+                decode_one(inputs[0], output, options, progress)
 
 
-def _standard_output() -> BinaryIO:
-    if sys.stdout is None:
-        raise UsageError("standard output is closed", "output")
-    return sys.stdout.buffer
+def _decode_to_folder(inputs: tuple[str, ...], output: str, options: Options, jobs: int) -> None:
+    failed: list[tuple[str, Exception]] = []
+    try:
+        with (
+            _progress_bar() as progress,
+            closing(decode_many(inputs, output, options, jobs)) as results,
+        ):
+            for n_done, (name, error) in enumerate(results, 1):
+                if error is not None:
+                    failed.append((name, error))
+                if progress is not None:
+                    progress("streams", n_done, len(inputs))
+    finally:  # not in the middle of the bar
+        statuses = [0]
+        for name, error in failed:
+            status, message = _status_and_message(error)
+            statuses.append(status)
+            click.echo(f"numchic: {name}: {message}", err=True)
+    sys.exit(max(statuses))
 
 
 def is_terminal() -> bool:
@@ -212,11 +236,12 @@ def _progress_bar() -> Iterator[Progress | None]:
             shares[stage] = done / total
             # Of a single picture there are two stages, which overlap.
             length, position = 1000, int(500 * sum(shares.values()))
-            if stage == "frames":
+            counted = stage in ("frames", "streams")
+            if counted:
                 length, position = total, done
             if not bars and time.monotonic() - start > _PATIENCE:
                 bar = click.progressbar(
-                    length=length, label="decoding", show_pos=stage == "frames", file=sys.stderr
+                    length=length, label="decoding", show_pos=counted, file=sys.stderr
                 )
                 bars.append(stack.enter_context(bar))
             for bar in bars:
@@ -232,7 +257,7 @@ def _progress_bar() -> Iterator[Progress | None]:
 def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
     """Describe the stream IN without decoding it."""
     with exit_status():
-        info = read_info(_open_input(input_name), limits=limits)
+        info = read_info(open_input(input_name), limits=limits)
         if as_json:
             click.echo(json.dumps(info.to_dict(), indent=2))
         else:
@@ -248,7 +273,7 @@ def dump_command(input_name: str, limits: Limits) -> None:
     A malformed stream is listed up to its first bad header or field of the trailer.
     """
     with exit_status():
-        for line in dump(read_source(_open_input(input_name), limits), limits):
+        for line in dump(read_source(open_input(input_name), limits), limits):
             click.echo(line)
 
 
