@@ -87,8 +87,3 @@ def run_command(
         timeout=300,
         **options,
     )
-
-
-def obey(code: str, check: Any) -> None:
-    """Job of a worker process: run some code that may call ``check``."""
-    exec(code, {"check": check})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from numchic.api import open as open_stream
-from numchic.command.workers import FAILURES, Check, run_jobs
+from numchic.command.pool import FAILURES, Heed, run_in_processes
 from numchic.files.images import VIDEO_FORMATS, encode_image, format_of, y4m_frame, y4m_header
 from numchic.files.output import numbered, open_sink, write
 from numchic.opened import OpenedStream, Source
@@ -122,8 +122,10 @@ def decode_many(
             yield job.source, _failure(job, options)
         return
     options = replace(options, threads=options.threads or 1)
-    for job, error in run_jobs(partial(_work, options=options), jobs, min(n_jobs, len(jobs))):
-        yield job.source, error
+    work = partial(_work, options=options)
+    with closing(run_in_processes(work, jobs, min(n_jobs, len(jobs)))) as results:
+        for job, error in results:
+            yield job.source, error
 
 
 def _plan(
@@ -163,9 +165,9 @@ def _failure(job: Job, options: Options) -> Exception | None:
     return None
 
 
-def _work(job: Job, check: Check | None, options: Options) -> None:
+def _work(job: Job, heed: Heed | None, options: Options) -> None:
     with options.open(job.source) as stream:
-        _decode(stream, job, options, check)
+        _decode(stream, job, options, heed)
 
 
 def _decode(stream: OpenedStream, job: Job, options: Options, progress: Progress | None) -> None:
