@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -100,30 +102,55 @@ def _rgb(samples: NDArray[np.uint8 | np.uint16], bitdepth: int) -> Picture:
 
 
 def _read_with_pillow(path: Path) -> Picture:
+    with _complaints(path.name), Image.open(path) as image:
+        return convert_image(image, path.name)
+
+
+def convert_image(image: Image.Image, name: str) -> Picture:
+    """Picture of a Pillow image, see :func:`read_picture`.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    name : str
+        Of it in errors.
+
+    Raises
+    ------
+    UsageError
+        It is one that the format cannot hold, or it cannot be loaded.
+    OSError
+        Its file cannot be read.
+    """
+    with _complaints(name):
+        path = Path(name)
+        _check_size(path, image.height, image.width)
+        if getattr(image, "n_frames", 1) > 1:
+            raise UsageError("a still picture is needed", name, None, "an animation", "one frame")
+        upright = ImageOps.exif_transpose(image)
+        metadata = _metadata(image, upright)
+        return dataclasses.replace(_from_pillow(path, upright), metadata=metadata)
+
+
+@contextmanager
+def _complaints(name: str) -> Iterator[None]:
+    """Turn what Pillow says about a picture into a UsageError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                _check_size(path, image.height, image.width)
-                if getattr(image, "n_frames", 1) > 1:
-                    raise UsageError(
-                        "a still picture is needed", path.name, None, "an animation", "one frame"
-                    )
-                upright = ImageOps.exif_transpose(image)
-                metadata = _metadata(image, upright)
-                return dataclasses.replace(_from_pillow(path, upright), metadata=metadata)
+            yield
     except UnidentifiedImageError as error:
-        raise UsageError("not a picture that Pillow knows", path.name) from error
+        raise UsageError("not a picture that Pillow knows", name) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UsageError(f"the picture is too large: {error}", path.name) from error
+        raise UsageError(f"the picture is too large: {error}", name) from error
     except (SyntaxError, ValueError, EOFError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"the picture is damaged: {error}", path.name) from error
+        raise UsageError(f"the picture is damaged: {error}", name) from error
     except OSError as error:
         if error.errno is not None:  # the file system
             raise
-        raise UsageError(f"the picture is damaged: {error}", path.name) from error
+        raise UsageError(f"the picture is damaged: {error}", name) from error
 
 
 def _from_pillow(path: Path, image: Image.Image) -> Picture:

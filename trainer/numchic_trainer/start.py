@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import numchic
 from numchic_bitstream import UsageError, read_stream, read_trailer
 from numchic_bitstream.v5.grids import Grid
 from numchic_trainer.config import Preset, Start, TrainConfig
@@ -208,6 +209,11 @@ def _check(param: Param) -> None:
 
 def _put_stream(param: Param, path: Path) -> None:
     data = path.read_bytes()
+    generation = numchic.read_info(data).generation
+    if generation != "5.0":
+        raise UsageError(
+            "the stream to start from is of another generation", path.name, None, generation, "5.0"
+        )
     stream = read_stream(data)
     read_trailer(data, stream)  # which complains if the stream is damaged
     part = stream.frames[0].residue
