@@ -28,6 +28,7 @@ from numchic_trainer import CoolChicEncoder, TrainConfig, encode
 from numchic_trainer.architecture import architecture
 from numchic_trainer.config import Preset
 from numchic_trainer.ladder import mosaic
+from numchic_trainer.ladder.config import LadderConfig
 from numchic_trainer.ladder.crops import Crops
 from numchic_trainer.ladder.decoders import SharedDecoder
 from numchic_trainer.ladder.inspect import inspect
@@ -35,7 +36,6 @@ from numchic_trainer.ladder.mosaic import Mosaic
 from numchic_trainer.ladder.network import N_LEVELS, Ladder, condition, crop
 from numchic_trainer.ladder.objective import imitation
 from numchic_trainer.ladder.pack import Pack, read_pack, shipped_pack
-from numchic_trainer.ladder.config import LadderConfig
 from numchic_trainer.ladder.training import LadderTraining
 from numchic_trainer.start import choose_start, starting_points
 from numchic_trainer.training.plan import plan

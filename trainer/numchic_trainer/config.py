@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from numchic_bitstream import UsageError
@@ -24,6 +28,9 @@ Preset = Literal["lop", "mop", "hop", "vhop"]
 Tune = Literal["mse", "wasserstein"]
 Start = Literal["zero", "shared", "ladder", "stream"]
 """What a training starts from; see :class:`TrainConfig`."""
+
+STARTS = {"zero", "shared", "ladder", "auto"}
+"""What ``init`` may be beside the path of a stream."""
 
 Effort = Literal["fast", "medium", "slow", "best"]
 
@@ -244,3 +251,18 @@ class TrainConfig:
             raise UsageError("illegal setting", "n_finalists", None, self.n_finalists, allowed)
         if self.metadata and not self.trailer:
             raise UsageError("metadata need a trailer", "metadata")
+
+    def identity(self) -> bytes:
+        """Digest of what the stream of a picture depends on: settings, and files that they name.
+
+        Raises
+        ------
+        OSError
+            A file cannot be read.
+        """
+        settings = dataclasses.asdict(self)
+        del settings["threads"]  # which change the time alone
+        for name in ("init", "init_pack"):
+            if settings[name] not in STARTS | {None}:
+                settings[name] = hashlib.sha256(Path(settings[name]).read_bytes()).hexdigest()
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).digest()

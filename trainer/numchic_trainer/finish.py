@@ -16,10 +16,11 @@ from numchic_bitstream import CoolChic, Metadata, append_trailer, latents_crc, s
 from numchic_bitstream.arrays import I8
 from numchic_bitstream.v5.parameters import read_parameters
 from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.quality import mean_squared_error, psnr
 from numchic_trainer.quantisation.rdoq import optimise_integers
 from numchic_trainer.quantisation.stepsearch import quantise_networks
 from numchic_trainer.result import EncodeResult, Row
-from numchic_trainer.session import Session, psnr
+from numchic_trainer.session import Session
 from numchic_trainer.task import Task
 from numchic_trainer.training.target import Evaluation, Target
 from numchic_trainer.training.train import Training
@@ -123,10 +124,5 @@ def _with_trailer(
 
 def _judge(picture: Picture, written: _Written, target: Target) -> Evaluation:
     """Compare the decoded picture with its source, by squared error whatever was tuned for."""
-    maximum = (1 << picture.bitdepth) - 1
-    total, count = 0.0, 0
-    for ours, theirs in zip(picture.planes, written.decoded.planes, strict=True):
-        total += float(np.sum((ours.astype(np.float64) - theirs) ** 2))
-        count += ours.size
-    mse, bits = total / count / maximum**2, 8 * len(written.stream)
+    mse, bits = mean_squared_error(picture, written.decoded), 8 * len(written.stream)
     return Evaluation(target.loss(mse, bits), mse, bits / target.n_pixels)

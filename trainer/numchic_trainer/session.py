@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from numchic_trainer.goal import Search
+from numchic_trainer.quality import psnr
 from numchic_trainer.result import Event, Progress, Row
 from numchic_trainer.training.checkpoint import load_checkpoint, save_checkpoint
 from numchic_trainer.training.target import Evaluation
@@ -121,8 +120,3 @@ class Session:
             "lmbda": lmbda,
             "cpu_seconds": time.process_time() - self._cpu_start,
         }
-
-
-def psnr(mse: float) -> float:
-    """Quality in dB; 100 if nothing is lost."""
-    return float(-10.0 * np.log10(max(mse, 1e-10)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass
 
 import torch
@@ -50,11 +49,10 @@ class Task:
 
     def identity(self) -> str:
         """Digest of picture and settings."""
-        settings = json.dumps(dataclasses.asdict(self.config), sort_keys=True)
         samples = b"".join(plane.tobytes() for plane in self.picture.planes)
         picture = self.picture
         shape = f"{picture.data_type} {picture.bitdepth} {picture.planes[0].shape}"
-        return hashlib.sha256(settings.encode() + shape.encode() + samples).hexdigest()
+        return hashlib.sha256(self.config.identity() + shape.encode() + samples).hexdigest()
 
     def target(self, lmbda: float, device: str) -> Target:
         """Samples on a device, and what an output is compared by."""
