@@ -109,7 +109,7 @@ def _encode(
         result = finish(task, training, search.lmbda, session)
         if search.ends_with(result):
             return search.outcome(result)
-        session.log = result.log
+        session.log = list(result.log)
         if search.is_near:
             training.phases.append(refinement(task.config, task.preset, search.lmbda))
         else:
