@@ -77,7 +77,7 @@ def test_yuv_input(tmp_path: Path) -> None:
 @has_terminals
 def test_encode_in_a_terminal(source: Path, tmp_path: Path) -> None:
     """Progress is drawn before there is anything to tell of it, and after it went on."""
-    out, options = tmp_path / "a.cool", ["--effort", "fast", "--preset", "lop", "--init", "zero"]
+    out, options = tmp_path / "a.cool", ["--effort", "fast", "--preset", "lop"]
     outcome = run_in_terminal("encode", source, out, *options)
     assert outcome.status == 0, outcome.text
     assert "bpp" in outcome.text
@@ -88,7 +88,7 @@ def test_encode_in_a_terminal(source: Path, tmp_path: Path) -> None:
         if event.iteration == 10:
             raise KeyboardInterrupt
 
-    config = TrainConfig.of_effort("fast", preset="lop", init="zero")
+    config = TrainConfig.of_effort("fast", preset="lop")
     with pytest.raises(KeyboardInterrupt):
         encode(source, config, progress=saved, checkpoint=tmp_path / "a.cool.training")
     outcome = run_in_terminal("encode", source, out, *options, "--resume")

@@ -13,15 +13,15 @@ from typing import Any, Literal, NamedTuple, get_args
 from numchic_bitstream import UsageError
 from numchic_bitstream.v5.headers import Resize
 from numchic_trainer.settings import (
-    Choice,
-    Flag,
-    Number,
-    Pair,
+    FLAG,
     Setting,
-    Text,
     check_settings,
+    choice,
     documented,
+    number,
     setting,
+    several,
+    text,
 )
 
 Preset = Literal["lop", "mop", "hop", "vhop"]
@@ -38,7 +38,7 @@ EFFORTS: dict[Effort, int] = {"fast": 80, "medium": 400, "slow": 2000, "best": 1
 """Iterations of every effort; "fast" also leaves the optimisation of the integers out."""
 
 EFFORT = Setting(
-    Choice(tuple(EFFORTS)),
+    choice(*EFFORTS),
     "The effort is the time to be spent: 80, 400, 2000 or 10000 iterations; fast also leaves the "
     "last optimisation of the networks out.",
 )
@@ -60,10 +60,10 @@ PRESETS: dict[Preset, Sizes] = {
     "vhop": Sizes(20, 6, 64, 2),
 }
 
-SEED = Number(int, 0, (1 << 64) - 1)
-THREADS = Number(int, 1, 1024)  # thousands of them end the process
-LMBDA = Number(float, 1e-9, 1e3)
-_LEVELS = Pair(Number(int, 0, 15))
+SEED = number(int, 0, (1 << 64) - 1)
+THREADS = number(int, 1, 1024)  # thousands of them end the process
+LMBDA = number(float, 1e-9, 1e3)
+_LEVELS = several(number(int, 0, 15), 2, "LO:HI", ":")
 _NONE = {"none": None}
 
 
@@ -74,7 +74,7 @@ class TrainConfig:
 
     preset: Literal["auto"] | Preset = setting(
         "auto",
-        Choice(("auto", *PRESETS)),
+        choice("auto", *PRESETS),
         "The preset is the size of the networks: decoding costs about 500, 1000, 2000 or 3000 "
         "multiplications per pixel. auto takes the one that pays for its bits.",
     )
@@ -86,20 +86,20 @@ class TrainConfig:
     )
     target_bpp: float | None = setting(
         None,
-        Number(float, 1e-6, 1e3),
+        number(float, 1e-6, 1e3),
         "The lambda is searched that gives this rate in bits per pixel, trailer not counted, "
         "within 2 %.",
         words=_NONE,
     )
     target_psnr: float | None = setting(
         None,
-        Number(float, 0.1, 99.9),
+        number(float, 0.1, 99.9),
         "The lambda is searched that gives this quality in dB, within 0.1 dB.",
         words=_NONE,
     )
     iterations: int = setting(
         EFFORTS["medium"],
-        Number(int, 0, 1_000_000_000),
+        number(int, 0, 1_000_000_000),
         "All training iterations are counted, those of every candidate of a warm-up too. Without "
         "this the effort decides. With 0 what training would start from is written.",
     )
@@ -111,19 +111,19 @@ class TrainConfig:
     )
     tune: Tune = setting(
         "mse",
-        Choice(get_args(Tune)),
+        choice(*get_args(Tune)),
         "The picture is optimised for least squared error or for natural texture.",
     )
     init: str = setting(
         "auto",
-        Text(),
+        text(),
         "Training starts from zero (nothing is known), shared (networks that were trained on other "
         "pictures), ladder (also latents predicted from the picture), auto (ladder for short "
         "encodes if it fits, else shared), or the path of a stream, whose networks are taken.",
     )
     init_pack: str | None = setting(
         None,
-        Text("FILE"),
+        text("FILE"),
         "Training starts from this file of numchic train-ladder, not from the one that is shipped.",
         words=_NONE,
     )
@@ -147,29 +147,29 @@ class TrainConfig:
     )
     common_randomness: bool | None = setting(
         None,
-        Flag(),
+        FLAG,
         "The synthesis is fed with noise; auto does so if texture is what is optimised.",
         words={"auto": None},
     )
     final_upsampling_type: Resize = setting(
         "bicubic",
-        Choice(get_args(Resize)),
+        choice(*get_args(Resize)),
         "This filter is used if the finest latent is smaller than the picture.",
     )
     trailer: bool = setting(
         True,
-        Flag(),
+        FLAG,
         "The stream ends in digests by which damage is noticed: 45 bytes, which neither lambda nor "
         "target counts.",
     )
     metadata: bool = setting(
         False,
-        Flag(),
+        FLAG,
         "The trailer carries colour profile, Exif data and texts of the picture, which may be "
         "larger than the stream.",
     )
     device: str = setting(
-        "cpu", Text("DEVICE"), "Training runs on this device of torch, such as cpu or cuda."
+        "cpu", text("DEVICE"), "Training runs on this device of torch, such as cpu or cuda."
     )
     threads: int = setting(
         1,
@@ -179,38 +179,38 @@ class TrainConfig:
     )
     learning_rate: float = setting(
         1e-2,
-        Number(float, 0, 1),
+        number(float, 0, 1),
         "Networks and latents start with this learning rate; 1e-2 is near the best for both.",
         option=False,
     )
     latent_betas: tuple[float, float] = setting(
         (0.8, 0.98),
-        Pair(Number(float, 0, 1)),
+        several(number(float, 0, 1), 2, "A:B", ":"),
         "These are the betas of the latents in the main phase. 0.8 and 0.98 forget the large first "
         "gradients within a short run and lower the loss by 5 to 10 % at 300 iterations.",
         option=False,
     )
     n_candidates: int = setting(
         5,
-        Number(int, 1, 1000),
+        number(int, 1, 1000),
         "The first stage of the warm-up has so many random initialisations.",
         option=False,
     )
     n_finalists: int = setting(
         2,
-        Number(int, 1, 1000),
+        number(int, 1, 1000),
         "The second stage of the warm-up has so many of them, at most all.",
         option=False,
     )
     warm_up_share: float = setting(
         1 / 40,
-        Number(float, 0, 1),
+        number(float, 0, 1),
         "One stage of one candidate takes this share of all iterations.",
         option=False,
     )
     network_rate: float | None = setting(
         None,
-        Number(float, 0, 1000),
+        number(float, 0, 1000),
         "The loss of the main phase counts an estimate of the bits of the networks with this "
         "weight; None is what suits the preset: 0 (lop), 1/2 (mop), 1 (hop, vhop).",
         words={"auto": None},
@@ -218,7 +218,7 @@ class TrainConfig:
     )
     rdoq: bool = setting(
         True,
-        Flag(),
+        FLAG,
         "The integers of the networks are optimised after their steps have been found: 1 % of the "
         "loss for one to several seconds.",
         option=False,

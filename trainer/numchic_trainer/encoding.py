@@ -14,7 +14,7 @@ from numchic_trainer.goal import Search
 from numchic_trainer.preset import choose_preset
 from numchic_trainer.result import EncodeResult, Event, Progress
 from numchic_trainer.session import Session
-from numchic_trainer.settings import Number, Setting, shown
+from numchic_trainer.settings import Setting, number, shown
 from numchic_trainer.source import Source, to_picture
 from numchic_trainer.start import choose_start, starting_points
 from numchic_trainer.surroundings import surroundings
@@ -25,7 +25,7 @@ from numchic_trainer.training.train import Training
 
 __all__ = ["EncodeResult", "Event", "Progress", "encode"]
 
-_SECONDS = Setting(Number(float, 0, 1e9), "Seconds between two checkpoints.")
+_SECONDS = Setting(number(float, 0, 1e9), "Seconds between two checkpoints.")
 
 
 def encode(

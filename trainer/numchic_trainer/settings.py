@@ -7,9 +7,9 @@ import dataclasses
 import numbers
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,151 +17,83 @@ from numchic_bitstream import UsageError
 
 _KEY = "setting"  # of the metadata of a field
 
-
-class Kind(Protocol):
-    """A type and a range; as text it is what an error message calls allowed."""
-
-    @property
-    def metavar(self) -> str:
-        """What the command line shows for a value."""
-
-    def check(self, value: object) -> Any:
-        """Return the value as a plain one of Python, or raise a ValueError."""
-
-    def parse(self, text: str) -> Any:
-        """Return the value that a word of the command line stands for, or raise a ValueError."""
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Number:
-    """A whole (``int``) or real (``float``) number, both ends included."""
+class Kind(NamedTuple):
+    """A type and a range.
 
-    kind: type[int] | type[float]
-    low: float
-    high: float
-    metavar: str = "NUMBER"
+    ``check`` returns a value as a plain one of Python, or raises a ValueError; so does ``parse``
+    with a word of the command line, and ``word`` is the way back.
+    """
 
-    def __str__(self) -> str:
-        noun = "a whole number" if self.kind is int else "a number"
-        return f"{noun}, {self.low} .. {self.high}"
-
-    def check(self, value: object) -> int | float:
-        """See :class:`Kind`."""
-        wanted = numbers.Integral if self.kind is int else numbers.Real
-        if not isinstance(value, bool) and isinstance(value, wanted):
-            number: Any = value
-            if self.low <= number <= self.high:  # which NaN is not
-                return self.kind(number)
-        raise ValueError
-
-    def parse(self, text: str) -> int | float:
-        """See :class:`Kind`."""
-        return self.check(self.kind(text))
+    allowed: str
+    metavar: str
+    check: Callable[[Any], Any]
+    parse: Callable[[str], Any]
+    word: Callable[[Any], str] = str
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One of some words."""
+def number(kind: type[int] | type[float], low: float, high: float) -> Kind:
+    """Kind of whole (``int``) or real (``float``) numbers in a range, both ends included."""
+    wanted: Any = numbers.Integral if kind is int else numbers.Real
+    noun = "a whole number" if kind is int else "a number"
 
-    words: tuple[str, ...]
+    def check(value: Any) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, wanted) or not low <= value <= high:
+            raise ValueError  # also NaN
+        return kind(value)
 
-    @property
-    def metavar(self) -> str:
-        """See :class:`Kind`."""
-        return f"[{'|'.join(self.words)}]"
+    return Kind(f"{noun}, {low} .. {high}", "NUMBER", check, lambda text: check(kind(text)))
 
-    def __str__(self) -> str:
-        return ", ".join(self.words)
 
-    def check(self, value: object) -> str:
-        """See :class:`Kind`."""
-        if not isinstance(value, str) or value not in self.words:
+def choice(*words: str) -> Kind:
+    """Kind of one of some words."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in words:
             raise ValueError
         return str(value)
 
-    parse = check
+    return Kind(", ".join(words), f"[{'|'.join(words)}]", check, check)
 
 
-@dataclass(frozen=True)
-class Flag:
-    """True or False; an option of two names on the command line."""
+def text(metavar: str = "TEXT") -> Kind:
+    """Kind of text, such as the name of a file; paths become text."""
 
-    metavar: str = ""
-
-    def __str__(self) -> str:
-        return "True, False"
-
-    def check(self, value: object) -> bool:
-        """See :class:`Kind`."""
-        if type(value) not in (bool, np.bool):
+    def check(value: Any) -> str:
+        found = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if not isinstance(found, str) or not found or "\0" in found:
             raise ValueError
-        return bool(value)
+        return str(found)
 
-    parse = check
+    return Kind("text", metavar, check, check)
 
 
-@dataclass(frozen=True)
-class Text:
-    """Some text, such as the name of a file; paths become text."""
+def several(each: Kind, n: int | None, metavar: str, separator: str) -> Kind:
+    """Kind of ``n`` values in order, or of any number of different ones."""
 
-    metavar: str = "TEXT"
-
-    def __str__(self) -> str:
-        return "text"
-
-    def check(self, value: object) -> str:
-        """See :class:`Kind`."""
-        text = os.fspath(value) if isinstance(value, os.PathLike) else value
-        if not isinstance(text, str) or not text or "\0" in text:
+    def check(values: Any) -> tuple[Any, ...]:
+        if not isinstance(values, tuple | list) or len(values) != (n or len(set(values)) or 1):
             raise ValueError
-        return str(text)
+        return tuple(each.check(value) for value in values)
 
-    parse = check
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two numbers."""
-
-    each: Number
-    metavar: str = "LO:HI"
-
-    def __str__(self) -> str:
-        return f"two of: {self.each}"
-
-    def check(self, value: object) -> tuple[int | float, ...]:
-        """See :class:`Kind`."""
-        if not isinstance(value, tuple | list) or len(value) != 2:
-            raise ValueError
-        return tuple(self.each.check(v) for v in value)
-
-    def parse(self, text: str) -> tuple[int | float, ...]:
-        """See :class:`Kind`."""
-        return self.check([self.each.parse(part) for part in text.split(":")])
+    return Kind(
+        f"{n or 'one or more'} of: {each.allowed}",
+        metavar,
+        check,
+        lambda text: check([each.parse(part) for part in text.split(separator)]),
+        lambda values: separator.join(map(each.word, values)),
+    )
 
 
-@dataclass(frozen=True)
-class Subset:
-    """Some of the words of a choice, in any order, none of them twice."""
+def _check_flag(value: Any) -> bool:
+    if type(value) not in (bool, np.bool):
+        raise ValueError
+    return bool(value)
 
-    each: Choice
-    metavar: str = "NAME,..."
 
-    def __str__(self) -> str:
-        return f"one or more of: {self.each}"
-
-    def check(self, value: object) -> tuple[str, ...]:
-        """See :class:`Kind`."""
-        if not isinstance(value, tuple | list) or not value:
-            raise ValueError
-        words = tuple(self.each.check(v) for v in value)
-        if len(set(words)) < len(words):
-            raise ValueError
-        return words
-
-    def parse(self, text: str) -> tuple[str, ...]:
-        """See :class:`Kind`."""
-        return self.check(text.split(","))
+FLAG = Kind("True, False", "", _check_flag, _check_flag)
 
 
 @dataclass(frozen=True)
@@ -184,29 +116,28 @@ class Setting:
     words: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     option: bool = True
 
-    def __str__(self) -> str:
-        return ", ".join([str(self.kind), *(repr(value) for value in self.words.values())])
+    @property
+    def allowed(self) -> str:
+        """What an error message calls allowed."""
+        return ", ".join([self.kind.allowed, *map(repr, self.words.values())])
 
     def check(self, name: str, value: object) -> Any:
         """Return the value as a plain one of Python, or raise a UsageError that names it."""
-        if any(type(value) is type(w) and value == w for w in self.words.values()):
+        if any(type(value) is type(known) and value == known for known in self.words.values()):
             return value
         try:
             return self.kind.check(value)
-        except ValueError:
-            raise UsageError("illegal setting", name, None, shown(value), str(self)) from None
+        except (ValueError, TypeError):
+            raise UsageError("illegal setting", name, None, shown(value), self.allowed) from None
 
-    def parse(self, text: str) -> Any:
+    def parse(self, word: str) -> Any:
         """Return the value that a word of the command line stands for, or raise a ValueError."""
-        return self.words[text] if text in self.words else self.kind.parse(text)
+        return self.words[word] if word in self.words else self.kind.parse(word)
 
     def word(self, value: object) -> str:
         """Return what the command line calls a value."""
-        for word, meant in self.words.items():
-            if value == meant:
-                return word
-        separator = "," if isinstance(self.kind, Subset) else ":"
-        return separator.join(map(str, value)) if isinstance(value, tuple) else str(value)
+        known = (word for word, meant in self.words.items() if value == meant)
+        return next(known, None) or self.kind.word(value)
 
 
 def shown(value: object) -> str:
@@ -227,22 +158,17 @@ def settings_of(config: type) -> dict[str, Setting]:
     return {field.name: field.metadata[_KEY] for field in dataclasses.fields(config)}
 
 
-def defaults_of(config: type) -> dict[str, Any]:
-    """Defaults of a dataclass of settings, by name."""
-    return {field.name: field.default for field in dataclasses.fields(config)}
-
-
 def check_settings(config: Any) -> None:
     """Check the fields of a frozen dataclass of settings and make their values plain ones."""
     for name, known in settings_of(type(config)).items():
         object.__setattr__(config, name, known.check(name, getattr(config, name)))
 
 
-def documented(config: type) -> type:
+def documented(config: type[T]) -> type[T]:
     """Decorate a dataclass of settings: its docstring lists them."""
-    defaults = defaults_of(config)
     lines = [config.__doc__ or "", "", "    Parameters", "    ----------"]
     for name, known in settings_of(config).items():
-        lines += [f"    {name} : {known}, default {defaults[name]!r}", f"        {known.help}"]
+        default = getattr(config, name)
+        lines += [f"    {name} : {known.allowed}, default {default!r}", f"        {known.help}"]
     config.__doc__ = "\n".join([*lines, "    "])
     return config

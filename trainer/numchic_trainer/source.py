@@ -13,12 +13,12 @@ from PIL import Image
 from numchic.picture import Picture, Samples
 from numchic_bitstream import UsageError
 from numchic_trainer.pictures import convert_image, read_picture
-from numchic_trainer.settings import Number, Setting, shown
+from numchic_trainer.settings import Setting, number, shown
 
 Source = Picture | os.PathLike[str] | str | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 """What :func:`numchic_trainer.encode` takes."""
 
-_BITDEPTH = Setting(Number(int, 8, 16), "Bits of a sample.")
+_BITDEPTH = Setting(number(int, 8, 16), "Bits of a sample.")
 
 
 def to_picture(image: Source, bitdepth: int = 8) -> Picture:

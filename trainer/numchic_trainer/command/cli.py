@@ -22,7 +22,7 @@ from numchic_trainer.command.options import (
 )
 from numchic_trainer.config import LMBDA, PRESETS, THREADS
 from numchic_trainer.ladder.config import LadderConfig
-from numchic_trainer.settings import Choice, Setting
+from numchic_trainer.settings import Setting, choice
 
 
 def _require_torch() -> None:
@@ -135,7 +135,7 @@ def ladder_command() -> None:
 @click.argument("picture", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--pack", type=click.Path(path_type=Path), help="Default: the one that is shipped.")
-@option("preset", Setting(Choice(tuple(PRESETS)), "These networks decode the latents."), "hop")
+@option("preset", Setting(choice(*PRESETS), "These networks decode the latents."), "hop")
 @option("lmbda", Setting(LMBDA, "The latents are for this price of a bit."), 1e-3)
 def inspect_command(**arguments: Any) -> None:
     """Draw to OUT (.png) where the ladder spends bits on the picture IN."""

@@ -5,21 +5,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from numchic_trainer.config import EFFORT, TrainConfig
-from numchic_trainer.settings import (
-    Choice,
-    Flag,
-    Number,
-    Setting,
-    defaults_of,
-    settings_of,
-)
+from numchic_trainer.settings import FLAG, Kind, Setting, choice, number, settings_of
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -29,29 +22,19 @@ else:
 Command = Callable[..., None]
 
 
-@dataclass(frozen=True)
-class Size:
-    """Height and width; a :class:`numchic_trainer.settings.Kind`."""
-
-    metavar: str = "WxH"
-
-    def __str__(self) -> str:
-        return "a size such as 352x288"
-
-    def check(self, value: object) -> Any:
-        """Return what :meth:`parse` has made."""
-        return value
-
-    def parse(self, text: str) -> tuple[int, int]:
-        """Convert the text."""
-        width, height = text.lower().split("x")
-        return int(height), int(width)
+def _size(text: str) -> tuple[int, int]:
+    """Height and width of WxH."""
+    width, height = text.lower().split("x")
+    return int(height), int(width)
 
 
 SOURCE = {
-    "size": Setting(Size(), "A .yuv file has pictures of this size."),
-    "data_type": Setting(Choice(("yuv420", "yuv444")), "A .yuv file has chroma of this kind."),
-    "bitdepth": Setting(Number(int, 8, 16), "A .yuv file has samples of this many bits."),
+    "size": Setting(
+        Kind("a size such as 352x288", "WxH", _size, _size),
+        "A .yuv file has pictures of this size.",
+    ),
+    "data_type": Setting(choice("yuv420", "yuv444"), "A .yuv file has chroma of this kind."),
+    "bitdepth": Setting(number(int, 8, 16), "A .yuv file has samples of this many bits."),
 }
 
 
@@ -67,7 +50,7 @@ class _Type(_ParamType):
         try:
             return self.setting.parse(value)
         except ValueError:
-            allowed = ", ".join([str(self.setting.kind), *self.setting.words])
+            allowed = ", ".join([self.setting.kind.allowed, *self.setting.words])
             self.fail(f"{value!r} is not {allowed}", param, ctx)
 
 
@@ -80,7 +63,7 @@ def option(name: str, setting: Setting, default: Any = MISSING) -> Decorator:
     """Option of a setting; without a default it is None if it is not given."""
     long = "--" + name.replace("_", "-")
     more: dict[str, Any] = {"help": setting.help, "show_default": default is not MISSING}
-    if isinstance(setting.kind, Flag):
+    if setting.kind is FLAG:
         return click.option(f"{long}/--no-{long[2:]}", default=default, **more)
     word = None if default is MISSING else setting.word(default)
     more |= {"type": _Type(setting), "metavar": setting.kind.metavar}
@@ -110,9 +93,8 @@ def options(argument: str, table: Table) -> Decorator:
 
 def table_of(config: type) -> Table:
     """Settings of a dataclass that the command line has."""
-    defaults = defaults_of(config)
     settings = settings_of(config).items()
-    return {name: (setting, defaults[name]) for name, setting in settings if setting.option}
+    return {name: (setting, getattr(config, name)) for name, setting in settings if setting.option}
 
 
 _TRAIN: Table = {"effort": (EFFORT, "medium")} | table_of(TrainConfig)
