@@ -33,8 +33,10 @@ SOURCE = {
         Kind("a size such as 352x288", "WxH", _size, _size),
         "A .yuv file has pictures of this size.",
     ),
-    "data_type": Setting(choice("yuv420", "yuv444"), "A .yuv file has chroma of this kind."),
-    "bitdepth": Setting(number(int, 8, 16), "A .yuv file has samples of this many bits."),
+    "data_type": Setting(
+        choice("yuv420", "yuv444"), "A .yuv or .npy file has chroma of this kind."
+    ),
+    "bitdepth": Setting(number(int, 8, 16), "A .yuv or .npy file has samples of this many bits."),
 }
 
 
