@@ -131,7 +131,7 @@ def test_log_and_report(source: Path, tmp_path: Path) -> None:
         (["text.png", "a.cool"], 2, "text.png"),
         (["ramps.png", "nowhere/a.cool"], 5, "nowhere"),
         (["ramps.png", "a.cool", "--target-bpp", "1", "--target-psnr", "30"], 2, "only one"),
-        (["ramps.png", "a.cool", "--latent-resolution", "3"], 2, "two of"),
+        (["ramps.png", "a.cool", "--latent-resolution", "3"], 2, "0 .. 15"),
         (["ramps.png", "a.cool", "--latent-resolution", "4:2"], 2, "latent_resolution"),
         (["ramps.png", "a.cool", "--log", "log.txt"], 2, ".csv"),
         (["ramps.png", "a.cool", "--device", "abacus"], 2, "device"),
