@@ -91,7 +91,7 @@ ENCODES = (
     Encode("trained-rgb-16", "RGB of 16 bits.", "coffee", (120, 250, 48, 64),
            ("rgb", 16), _settings("lop", 1e-3)),
     Encode("trained-no-hyperlatents", "No hyperlatents.", "astronaut", (20, 180, 64, 64),
-           settings=_settings("lop", 1e-3, hyper_latent_resolution=None)),
+           settings=_settings("lop", 1e-3, hyperlatent_resolution=None)),
     Encode("trained-no-ifce", "No inter-feature contexts.", "chelsea", (60, 120, 64, 64),
            settings=_settings("mop", 1e-3, ifce_resolution=None)),
     Encode("trained-half-nearest", "Latents from 1/2, repeated samples.", "coffee",

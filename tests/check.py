@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run every check of the project: ``python tests/check.py [NAME ...]``.
 
-Names: lint, types, imports, tests, coverage, bounds. Without names all of them, two at a time, the
-longest first; the exit status is 0 only if all of them pass.
+Names: tests, trainer, lint, types, imports, coverage, bounds. Without names all of them, two at a
+time, the longest first; the exit status is 0 only if all of them pass.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 KERNELS = ["tests/bitstream", "tests/decoder", "--deselect", "tests/decoder/test_hostile.py"]
 
+TRAINER = ["--cov", "--cov-config=tests/trainer/coverage.toml", "--cov-report=term:skip-covered"]
+
 CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
-    "tests": ([PYTEST], {}),
+    "tests": ([[*PYTEST, "--ignore=tests/trainer"]], {}),
+    # With coverage of what is not a kernel: kernels are compared with plain torch.
+    "trainer": ([[*PYTEST, "tests/trainer", "trainer", *TRAINER, "--cov-fail-under=90"]], {}),
     "lint": ([["ruff", "check"], ["ruff", "format", "--check"]], {}),
     "types": ([["mypy"]], {}),
     "imports": ([["lint-imports"]], {}),

@@ -80,7 +80,20 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.training"
     interrupt(path, CONFIG, 5)
     whole = path.read_bytes()
-    for damaged in (b"", b"x" * 100, whole[:50], whole[:-10], whole[:8] + b"[]" + whole[10:]):
+    flipped = [
+        whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :]
+        for i in (0, 30, len(whole) // 4, len(whole) // 2, len(whole) - 1)
+    ]
+    at = whole.index(b'{"identity"')
+    text = whole[:at] + b"[}" + whole[at + 2 :]
+    for damaged in (b"", b"x" * 100, whole[:50], whole[:-10], whole + b"x", text, *flipped):
         path.write_bytes(damaged)
-        with pytest.raises(numchic.UsageError):
-            encode(picture(24, 33), CONFIG, checkpoint=path)
+        with pytest.raises(numchic.UsageError, match=r"x\.training"):
+            encode(picture(24, 33), CONFIG, checkpoint=str(path))
+
+
+def test_a_checkpoint_needs_a_folder(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        encode(picture(8, 8), CONFIG, progress=events.append, checkpoint=tmp_path / "nowhere" / "x")
+    assert not events

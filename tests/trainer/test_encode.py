@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PILImage
 
 import numchic
+from numchic import Picture
 from numchic_bitstream import (
     Metadata,
     read_stream,
@@ -20,6 +24,8 @@ from numchic_bitstream import (
 )
 from numchic_trainer import EncodeResult, Event, TrainConfig, encode
 from pictures import picture, yuv_picture
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def header_of(result: EncodeResult) -> Any:
@@ -67,25 +73,22 @@ def test_yuv(data_type: Any, height: int, width: int, bitdepth: int) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"hyper_latent_resolution": None},
-        {"hyper_latent_resolution": (2, 5), "latent_resolution": (0, 3)},
+        {"hyperlatent_resolution": None},
+        {"hyperlatent_resolution": (2, 5), "latent_resolution": (0, 3)},
         {"ifce_resolution": None},
         {"ifce_resolution": (1, 3)},
         {"common_randomness": True},
         {"latent_resolution": (1, 4), "final_upsampling_type": "nearest"},
         {"latent_resolution": (1, 4), "final_upsampling_type": "bilinear"},
         {"latent_resolution": (2, 4), "final_upsampling_type": "bicubic"},
-        {"latent_resolution": (0, 0), "hyper_latent_resolution": None},
+        {"latent_resolution": (0, 0), "hyperlatent_resolution": None},
     ],
     ids=str,
 )
 def test_architectures(settings: dict[str, Any]) -> None:
     config = TrainConfig(preset="lop", iterations=30, **settings)
     header = header_of(encode(picture(21, 34), config))
-    names = {
-        "hyper_latent_resolution": "hyperlatent_resolution",
-        "common_randomness": "flag_common_randomness",
-    }
+    names = {"common_randomness": "flag_common_randomness"}
     for name, value in settings.items():
         assert getattr(header, names.get(name, name)) == value
 
@@ -145,25 +148,6 @@ def test_a_picture_without_chroma_samples_is_refused() -> None:
         encode(yuv_picture(1, 5, "yuv420"), TrainConfig(iterations=20))
 
 
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"lmbda": 0.0}, "lmbda"),
-        ({"preset": "top"}, "preset"),
-        ({"iterations": -1}, "iterations"),
-        ({"target_bpp": 1.0, "target_psnr": 30.0}, "target_psnr"),
-        ({"tune": "beauty"}, "tune"),
-        ({"threads": 0}, "threads"),
-        ({"metadata": True, "trailer": False}, "metadata"),
-        ({"n_finalists": 9}, "n_finalists"),
-    ],
-)
-def test_illegal_settings_are_refused(settings: dict[str, Any], field: str) -> None:
-    with pytest.raises(numchic.UsageError) as caught:
-        TrainConfig(**settings)
-    assert caught.value.field == field
-
-
 def test_the_same_seed_gives_the_same_stream() -> None:
     streams = [
         encode(picture(16, 16), TrainConfig(preset="lop", iterations=30, seed=seed)).stream
@@ -206,12 +190,64 @@ def test_an_exception_of_the_callback_stops_the_encode() -> None:
         np.full((4, 4, 3), 300, np.uint16),
         np.zeros((4, 4, 3), np.float32),
         np.zeros((0, 4, 3), np.uint8),
+        torch.zeros(4, 4, 3, dtype=torch.uint8),
+        [[[0, 0, 0]]],
+        b"photo.png",
+        None,
+        PILImage.new("RGBA", (4, 4), (0, 0, 0, 99)),
+        Picture((np.zeros((4, 4), np.uint8),) * 3, "yuv420", 8),
+        Picture((np.zeros((4, 4), np.uint8),) * 3, "rgb", 10),
+        Picture((np.zeros((4, 4)),) * 3, "rgb", 8),  # type: ignore[arg-type]
+        Picture((np.full((4, 4), 1 << 12, np.uint16),) * 3, "rgb", 12),
     ],
-    ids=["grey", "deep", "float", "empty"],
-)
+    ids=[
+        "grey", "deep", "float", "empty", "tensor", "list", "bytes", "nothing", "transparent",
+        "no 4:2:0", "shallow", "planes of floats", "too deep",
+    ],
+)  # fmt: skip
 def test_what_is_not_a_picture_is_refused(image: Any) -> None:
-    with pytest.raises(numchic.UsageError, match="RGB"):
+    with pytest.raises(numchic.UsageError) as caught:
         encode(image, TrainConfig(iterations=20))
+    assert caught.value.field == "image"
+
+
+def test_paths_and_pillow_images_are_pictures(tmp_path: Any) -> None:
+    config = TrainConfig(preset="lop", iterations=20)
+    expected = encode(picture(9, 14), config).stream
+    image, path = PILImage.fromarray(picture(9, 14)), tmp_path / "ramps.png"
+    image.save(path)
+    for source in (path, str(path), image):
+        assert encode(source, config).stream == expected
+    with pytest.raises(FileNotFoundError):
+        encode(tmp_path / "missing.png", config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("config", {"iterations": 3}),
+        ("bitdepth", 8.0),
+        ("bitdepth", 17),
+        ("progress", "bar"),
+        ("checkpoint", 3),
+        ("checkpoint_seconds", float("nan")),
+        ("checkpoint_seconds", "60"),
+        ("extractor", "vgg"),
+    ],
+)
+def test_arguments_are_checked(name: str, value: Any) -> None:
+    with pytest.raises(numchic.UsageError) as caught:
+        encode(picture(4, 4), **{"config": TrainConfig(iterations=20), name: value})
+    assert caught.value.field == name
+
+
+def test_a_device_is_looked_for_where_the_training_runs() -> None:
+    """Settings may be made on another machine than that of the device."""
+    for device in ("abacus", "cuda:99", "meta"):
+        config = TrainConfig(iterations=20, device=device)
+        with pytest.raises(numchic.UsageError) as caught:
+            encode(picture(4, 4), config)
+        assert caught.value.field == "device"
 
 
 @pytest.mark.parametrize(("goal", "wanted"), [("target_bpp", 1.6), ("target_psnr", 36.0)])
@@ -232,6 +268,17 @@ def test_a_target_out_of_reach_is_not_an_error() -> None:
     assert numchic.decode(result.stream).height == 8
 
 
+def test_a_missed_target_gives_the_nearest_attempt() -> None:
+    config = TrainConfig(preset="lop", iterations=60, target_psnr=35.0, init="zero")
+    result = encode(picture(24, 33), config)
+    found = [abs(float(row["psnr_db"]) - 35) for row in result.log if row["phase"] == "write"]
+    assert not result.goal_met
+    assert len(found) > 2
+    assert found[-2] > min(found)  # not the last attempt, whose row comes before that of the stream
+    assert abs(result.psnr_db - 35) == found[-1] == min(found)
+    assert result.log[-1]["loss"] == result.loss
+
+
 def test_networks_can_come_from_another_stream(tmp_path: Any) -> None:
     first = encode(picture(32, 32), TrainConfig(preset="lop", iterations=200))
     path = tmp_path / "first.cool"
@@ -248,9 +295,43 @@ def test_networks_can_come_from_another_stream(tmp_path: Any) -> None:
         encode(other, TrainConfig(**config, init=str(path)))  # type: ignore[arg-type]
 
 
-def test_training_leaves_the_global_generator_alone() -> None:
+def test_streams_of_other_generations_are_no_start() -> None:
+    old = ROOT / "conformance" / "vectors" / "v4" / "4.0-b.cool"
+    with pytest.raises(numchic.UsageError, match=r"another generation.*found 4\.0.*allowed 5\.0"):
+        encode(picture(8, 8), TrainConfig(iterations=20, init=str(old)))
+
+
+SURROUNDINGS: dict[str, Callable[[], Any]] = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_encodes_do_not_depend_on_what_surrounds_them(name: str) -> None:
+    config = TrainConfig(preset="lop", iterations=20)
+    expected = encode(picture(8, 8), config).stream
+    with SURROUNDINGS[name]():
+        assert encode(picture(8, 8), config).stream == expected
+
+
+def test_the_process_is_as_before() -> None:
+    """Whether an encode succeeds or not."""
     torch.manual_seed(5)
     expected = torch.rand(1)
-    torch.manual_seed(5)
-    encode(picture(4, 4), TrainConfig(iterations=20))
+    config = TrainConfig(preset="lop", iterations=20, threads=torch.get_num_threads() + 1)
+    before = torch.get_num_threads(), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        torch.manual_seed(5)
+        encode(picture(4, 4), config)
+        with pytest.raises(numchic.UsageError):
+            encode(picture(4, 4), dataclasses.replace(config, ifce_resolution=(3, 2)))
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(before[1])
+    assert torch.get_num_threads() == before[0]
+    assert torch.is_grad_enabled()
     assert torch.equal(torch.rand(1), expected)

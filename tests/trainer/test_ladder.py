@@ -25,8 +25,10 @@ from numchic.command.cli import main
 from numchic.picture import Picture
 from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer import CoolChicEncoder, TrainConfig, encode
-from numchic_trainer.config import Preset, architecture
+from numchic_trainer.architecture import architecture
+from numchic_trainer.config import Preset
 from numchic_trainer.ladder import mosaic
+from numchic_trainer.ladder.config import LadderConfig
 from numchic_trainer.ladder.crops import Crops
 from numchic_trainer.ladder.decoders import SharedDecoder
 from numchic_trainer.ladder.inspect import inspect
@@ -34,7 +36,7 @@ from numchic_trainer.ladder.mosaic import Mosaic
 from numchic_trainer.ladder.network import N_LEVELS, Ladder, condition, crop
 from numchic_trainer.ladder.objective import imitation
 from numchic_trainer.ladder.pack import Pack, read_pack, shipped_pack
-from numchic_trainer.ladder.training import LadderConfig, LadderTraining
+from numchic_trainer.ladder.training import LadderTraining
 from numchic_trainer.start import choose_start, starting_points
 from numchic_trainer.training.plan import plan
 from numchic_trainer.training.target import Target
@@ -499,9 +501,9 @@ def test_shared_networks_have_latents_of_zero() -> None:
     "settings",
     [
         {"latent_resolution": (0, 7)},
-        {"latent_resolution": (0, 8), "hyper_latent_resolution": (5, 8)},
-        {"hyper_latent_resolution": "auto"},
-        {"hyper_latent_resolution": (3, 6)},
+        {"latent_resolution": (0, 8), "hyperlatent_resolution": (5, 8)},
+        {"hyperlatent_resolution": "auto"},
+        {"hyperlatent_resolution": (3, 6)},
     ],
 )
 def test_more_grids_change_nothing_at_the_start(settings: dict[str, Any]) -> None:

@@ -20,7 +20,8 @@ from numchic_trainer import (
     UpsamplingSeparableSymmetricConv2d,
     UpsamplingSeparableSymmetricConvTranspose2d,
 )
-from numchic_trainer.config import Preset, TrainConfig, architecture
+from numchic_trainer.architecture import architecture
+from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.model.rate import arm_bits
 
 
@@ -44,7 +45,7 @@ def test_presets_have_the_published_sizes() -> None:
         "hop": (924, 162, 60, 735),
         "vhop": (1512, 162, 60, 911),
     }
-    config = TrainConfig(hyper_latent_resolution="auto")
+    config = TrainConfig(hyperlatent_resolution="auto")
     for preset, sizes in expected.items():
         model = CoolChicEncoder(architecture(config, preset, (256, 256)))
         assert tuple(n_parameters(model.header).values()) == sizes

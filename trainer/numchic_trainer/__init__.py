@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numchic_trainer.config import TrainConfig
-    from numchic_trainer.encoding import EncodeResult, Event, encode
+    from numchic_trainer.encoding import encode
     from numchic_trainer.ladder.stochastic import NormalStochasticBlock
     from numchic_trainer.model.arm import Arm, ArmLinear
     from numchic_trainer.model.encoder import (
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
         UpsamplingSeparableSymmetricConvTranspose2d,
     )
     from numchic_trainer.pictures import read_picture
+    from numchic_trainer.result import EncodeResult, Event
     from numchic_trainer.write import load_model, write_model
 
 _HOMES = {
     "config": ("TrainConfig",),
-    "encoding": ("EncodeResult", "Event", "encode"),
+    "encoding": ("encode",),
     "ladder.stochastic": ("NormalStochasticBlock",),
     "model.arm": ("Arm", "ArmLinear"),
     "model.encoder": (
@@ -48,6 +49,7 @@ _HOMES = {
         "UpsamplingSeparableSymmetricConvTranspose2d",
     ),
     "pictures": ("read_picture",),
+    "result": ("EncodeResult", "Event"),
     "write": ("load_model", "write_model"),
 }
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from numchic.picture import Picture
-from numchic_trainer.config import Preset, TrainConfig, architecture
+from numchic_trainer.architecture import architecture
+from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.training.plan import plan
 from numchic_trainer.training.target import Target
@@ -70,9 +71,8 @@ def measure(preset: Preset, height: int, width: int, n: int = 30) -> dict[str, f
     config = TrainConfig(preset=preset, iterations=100 * n)
     model = CoolChicEncoder(architecture(config, preset, (height, width)))
     target = Target.of_picture(_picture(height, width), config.lmbda)
-    training = Training(
-        model, target, plan(config, preset, "zero")[-1:], [model.get_param()], seed=0
-    )
+    training = Training(model, target, seed=0)
+    training.begin("zero", plan(config, preset, "zero")[-1:], [model.get_param()])
     times = {"iteration": _median_ms(training.advance, n)}
     for name, work in _stages(model).items():
         times[name] = _median_ms(work, n)

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from numchic_trainer.config import TrainConfig
+from numchic_trainer.result import EncodeResult
 
 _LOWEST, _HIGHEST = 1e-6, 1.0  # lambdas outside make no picture that anybody wants
 _MAX_ATTEMPTS = 10
@@ -99,3 +101,77 @@ class Goal:
 
 def _slope(a: Attempt, b: Attempt) -> float:
     return (a.found - b.found) / math.log(a.lmbda / b.lmbda)
+
+
+class Search:
+    """The way to the goal of the settings, if they have one.
+
+    Attributes
+    ----------
+    lmbda : float
+        Of the present attempt.
+    attempts : list of Attempt
+        Those that missed the goal.
+    nearest : EncodeResult or None
+        What came nearest to it so far.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._goal = Goal.of(config)
+        self.lmbda = config.lmbda
+        self.attempts: list[Attempt] = []
+        self.nearest: EncodeResult | None = None
+
+    def ends_with(self, result: EncodeResult) -> bool:
+        """Take the result of an attempt in; if there is to be another one, choose its lambda."""
+        if self._goal is None:
+            self.nearest = result
+            return True
+        found = self._found(result)
+        met = self._goal.met(found)
+        if self.nearest is None or self._distance(result) < self._distance(self.nearest):
+            self.nearest = dataclasses.replace(result, goal_met=met)
+        if met:
+            return True
+        self.attempts.append(Attempt(result.lmbda, found))
+        lmbda = self._goal.next_lmbda(self.attempts)
+        self.lmbda = lmbda or self.lmbda
+        return lmbda is None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether a short refinement of the last attempt can do the rest."""
+        return self._goal is not None and self._goal.near(self.attempts[-1].found)
+
+    def outcome(self, last: EncodeResult) -> EncodeResult:
+        """Return the nearest result, with the time and the log of all attempts.
+
+        The row of the log that tells of its stream comes again at the end.
+        """
+        nearest = self.nearest or last
+        log = last.log if nearest.log[-1] in last.log[-1:] else [*last.log, nearest.log[-1]]
+        return dataclasses.replace(nearest, cpu_seconds=last.cpu_seconds, log=log)
+
+    def _found(self, result: EncodeResult) -> float:
+        assert self._goal is not None
+        return self._goal.measure(result.bits_per_pixel, result.psnr_db)
+
+    def _distance(self, result: EncodeResult) -> float:
+        assert self._goal is not None
+        return abs(self._found(result) - self._goal.wanted)
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it."""
+        nearest = None
+        if self.nearest is not None:
+            nearest = dataclasses.asdict(self.nearest)
+            nearest |= {"stream": self.nearest.stream.hex(), "log": self.nearest.log[-1:]}
+        return {"lmbda": self.lmbda, "attempts": self.attempts, "nearest": nearest}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state` gave."""
+        self.lmbda = state["lmbda"]
+        self.attempts = [Attempt(*attempt) for attempt in state["attempts"]]
+        nearest = state["nearest"]
+        if nearest is not None:
+            self.nearest = EncodeResult(**nearest | {"stream": bytes.fromhex(nearest["stream"])})

@@ -7,12 +7,14 @@ import dataclasses
 import io
 import re
 import tokenize
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from numchic.files.png import restored, significant_bits
 from numchic.picture import Picture, Samples
@@ -178,18 +180,48 @@ def _read_npy(
     return dataclasses.replace(picture, data_type=data_type or "rgb")
 
 
+def convert_image(image: Image.Image, name: str) -> Picture:
+    """Picture of a Pillow image, with all its bits if it has not been loaded yet.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    UsageError
+        It is one that the format cannot hold, or it cannot be loaded.
+    OSError
+        Its file cannot be read.
+    """
+    file = image.fp if isinstance(image, ImageFile.ImageFile) and image.tile else None
+    with _complaints(name):
+        return _convert(file or io.BytesIO(), image, name)
+
+
 def _read_with_pillow(file: BinaryIO, name: str) -> Picture:
+    with _complaints(name), Image.open(file) as image:
+        return _convert(file, image, name)
+
+
+def _convert(file: Any, image: Image.Image, name: str) -> Picture:
+    _check_opened(image, name)
+    upright, samples = deep.load(file, image, name)
+    if samples is None:
+        picture = _shallow(upright, name)
+    else:
+        significant = significant_bits(file) if image.format == "PNG" else None
+        picture = _deep(samples, upright, name, significant)
+    return dataclasses.replace(picture, metadata=_metadata(image, upright))
+
+
+@contextmanager
+def _complaints(name: str) -> Iterator[None]:
+    """Turn what Pillow says about a picture into a UsageError."""
     try:
-        with Image.open(file) as image:
-            _check_opened(image, name)
-            upright, samples = deep.load(file, image, name)
-            metadata = _metadata(image, upright)
-            is_png = image.format == "PNG"
-        if samples is None:
-            picture = _shallow(upright, name)
-        else:
-            picture = _deep(samples, upright, name, significant_bits(file) if is_png else None)
-        return dataclasses.replace(picture, metadata=metadata)
+        yield
     except UnidentifiedImageError as error:
         raise UsageError("not a picture that Pillow knows", name) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

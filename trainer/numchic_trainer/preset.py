@@ -22,7 +22,7 @@ class _Trait(NamedTuple):
     network_bytes: int
 
 
-# vhop decodes half as fast again as hop and has not been found better than it at usual sizes.
+# vhop has half as many multiplications again as hop, and was not found better at usual sizes.
 _TRAITS = (_Trait("lop", 1.0, 470), _Trait("mop", 0.93, 750), _Trait("hop", 0.84, 1300))
 
 _FEWEST_FOR_LARGE = 200  # iterations

@@ -19,6 +19,7 @@ from numchic_bitstream import read_stream
 from numchic_bitstream.arrays import F64
 from numchic_trainer.figures import png, show, to_rgb
 from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.quality import mean_squared_error, psnr
 from numchic_trainer.write import load_model
 
 Log = Sequence[Mapping[str, float | str]]
@@ -92,12 +93,7 @@ def _bpp(picture: Picture, n_bytes: int) -> float:
 
 
 def _psnr(source: Picture, decoded: Picture) -> float:
-    errors = [
-        (a.astype(np.float64) - b).ravel()
-        for a, b in zip(source.planes, decoded.planes, strict=True)
-    ]
-    mse = float(np.mean(np.concatenate(errors) ** 2)) / ((1 << source.bitdepth) - 1) ** 2
-    return float(-10 * np.log10(max(mse, 1e-10)))
+    return psnr(mean_squared_error(source, decoded))
 
 
 def _comparison(source: Picture, decoded: Picture, n_bytes: int) -> Figure:

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import numchic
 from numchic_bitstream import UsageError, read_stream, read_trailer
 from numchic_bitstream.v5.derived import Grid
-from numchic_trainer.config import Preset, Start, TrainConfig
+from numchic_trainer.config import STARTS, Preset, Start, TrainConfig
 from numchic_trainer.ladder.network import N_LEVELS, crop
 from numchic_trainer.ladder.pack import Pack, read_pack, shipped_pack
 from numchic_trainer.model.encoder import CoolChicEncoder
@@ -43,7 +44,7 @@ def choose_start(config: TrainConfig, preset: Preset, model: CoolChicEncoder, rg
     """
     if config.init == "zero":
         return "zero"
-    if config.init not in {"auto", "shared", "ladder"}:
+    if config.init not in STARTS:
         return "stream"
     pack = _pack(config, preset)
     if preset not in pack.decoders:
@@ -208,6 +209,11 @@ def _check(param: Param) -> None:
 
 def _put_stream(param: Param, path: Path) -> None:
     data = path.read_bytes()
+    generation = numchic.read_info(data).generation
+    if generation != "5.0":
+        raise UsageError(
+            "the stream to start from is of another generation", path.name, None, generation, "5.0"
+        )
     stream = read_stream(data)
     read_trailer(data, stream)  # which complains if the stream is damaged
     part = stream.frames[0].residue

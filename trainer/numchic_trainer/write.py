@@ -8,8 +8,21 @@ import dataclasses
 import numpy as np
 import torch
 
+from numchic.picture import Picture
 from numchic.v5.latents import decode_latents, encode_latents
-from numchic_bitstream import CoolChic, Parameters, UsageError
+from numchic_bitstream import (
+    CoolChic,
+    Frame,
+    FrameHeader,
+    Metadata,
+    Parameters,
+    Stream,
+    StreamError,
+    UsageError,
+    VideoHeader,
+    append_trailer,
+    write_stream,
+)
 from numchic_bitstream.v5.headers import MAX_Q_STEP, Descriptor
 from numchic_bitstream.v5.parameters import (
     flat_parameters,
@@ -96,3 +109,30 @@ def write_model(model: CoolChicEncoder) -> CoolChic:
         n_bytes_latent=len(latent_payload),
     )
     return CoolChic(header, nn_payload, latent_payload)
+
+
+def write_still(picture: Picture, coolchic: CoolChic) -> bytes:
+    """Stream of one frame like a picture, without a trailer."""
+    header = FrameHeader(bitdepth=picture.bitdepth, frame_data_type=picture.data_type)
+    return write_stream(Stream(VideoHeader(), (Frame(header, coolchic),)))
+
+
+def check_format(
+    parameter: CoolChicEncoderParameter, picture: Picture, metadata: Metadata | None
+) -> None:
+    """Raise before a training what would be refused after it: write a stream of empty payloads.
+
+    Raises
+    ------
+    UsageError
+        The format cannot express the architecture for this picture, or the metadata are too large.
+    """
+    n_grids = len(parameter.to_header().derived.grids)
+    header = dataclasses.replace(
+        parameter.to_header(), nn_n_bytes=1, n_bytes_latent=4, n_latent_grids=n_grids % 32
+    )
+    try:
+        empty = write_still(picture, CoolChic(header, bytes(1), bytes(4)))
+        append_trailer(empty, 0, metadata=metadata)
+    except StreamError as error:
+        raise UsageError(error.reason, error.field, None, error.found, error.allowed) from error

@@ -18,6 +18,7 @@ from numchic.files.images import write_file
 from numchic.picture import Picture
 from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer.command.job import Job, run_job, run_jobs
+from numchic_trainer.command.remarks import remark
 from numchic_trainer.command.table import check_table_name, write_table
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.encoding import EncodeResult, Event, Progress
@@ -46,6 +47,7 @@ def encode_files(
         check_parent(output)
         checkpoint = open_checkpoint(output, resume, restart)
         picture = read_picture(inputs[0], **source)
+        remark(inputs[0], picture, config)
         with progress_bar() as progress:
             result = run_job(Job(inputs[0], picture, config, checkpoint), progress)
         _deliver(result, picture, output, log, report)
@@ -76,7 +78,9 @@ def _encode_many(
         for path in inputs:
             try:
                 checkpoint = open_checkpoint(folder / (path.stem + SUFFIX), resume, restart)
-                yield Job(path, read_picture(path, **source), config, checkpoint)
+                picture = read_picture(path, **source)
+                remark(path, picture, config)
+                yield Job(path, picture, config, checkpoint)
             except (NumchicError, OSError) as error:
                 failed.append(path)
                 complain(path, error)
@@ -149,7 +153,7 @@ def _tell(path: Path, result: EncodeResult) -> None:
         err=True,
     )
     if not result.goal_met:
-        complain(path, "the target was not reached; this is the last attempt")
+        complain(path, "the target was not reached; this is the nearest attempt")
 
 
 def complain(path: Path, error: object) -> None:
@@ -166,8 +170,8 @@ def progress_bar(label: str = "training") -> Iterator[Progress | None]:
     latest: dict[str, Any] = {}
 
     def numbers(_: object) -> str | None:
-        if not latest:
-            return None
+        if "loss" not in latest:  # nothing has been evaluated yet
+            return latest.get("phase")
         return "{phase}  loss {loss:.3f}e-3  {bpp:.3f} bpp  {psnr_db:.2f} dB".format(
             **latest | {"loss": 1000 * latest["loss"]}
         )

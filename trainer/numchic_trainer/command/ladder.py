@@ -17,9 +17,10 @@ from numchic_trainer.command.encode import check_parent, open_checkpoint, progre
 from numchic_trainer.command.job import interruptible
 from numchic_trainer.command.table import check_table_name, write_table
 from numchic_trainer.config import Preset
+from numchic_trainer.ladder.config import LadderConfig
 from numchic_trainer.ladder.crops import Crops
 from numchic_trainer.ladder.pack import Pack, read_pack, shipped_pack
-from numchic_trainer.ladder.training import LadderConfig, LadderTraining
+from numchic_trainer.ladder.training import LadderTraining
 from numchic_trainer.pictures import read_picture
 
 _SAVE_SECONDS = 60.0

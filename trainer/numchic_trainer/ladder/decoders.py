@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from numchic_trainer.config import Preset, TrainConfig, architecture
+from numchic_trainer.architecture import architecture
+from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.ladder.network import MULTIPLE, N_LEVELS, condition
 from numchic_trainer.model.encoder import CoolChicEncoder, CoolChicEncoderOutput
 from numchic_trainer.model.synthesis import SynthesisConv2d
@@ -45,7 +46,7 @@ class SharedDecoder(nn.Module):
     def __init__(self, preset: Preset) -> None:
         super().__init__()
         # The ladder knows nothing of hyperlatents.
-        config = TrainConfig(hyper_latent_resolution=None)
+        config = TrainConfig(hyperlatent_resolution=None)
         parameter = architecture(config, preset, (MULTIPLE, MULTIPLE))
         self.preset = preset
         self._model = [CoolChicEncoder(parameter)]  # not a child

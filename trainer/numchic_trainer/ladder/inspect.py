@@ -14,7 +14,8 @@ from torch import Tensor
 from numchic.picture import Picture
 from numchic_bitstream import UsageError
 from numchic_bitstream.arrays import F64
-from numchic_trainer.config import Preset, TrainConfig, architecture
+from numchic_trainer.architecture import architecture
+from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.figures import show, to_rgb
 from numchic_trainer.ladder.network import N_LEVELS, crop
 from numchic_trainer.ladder.pack import Pack
@@ -61,7 +62,7 @@ def inspect(pack: Pack, picture: Picture, preset: Preset, lmbda: float) -> Inspe
         data = pack.ladder(rgb, lmbda, sample=False)
         latents = crop([level["z"] for level in data], size)
         bits = crop([_spatial(level["kl_spatial"])[:, None] for level in data], size)
-        config = TrainConfig(hyper_latent_resolution=None, latent_resolution=(0, N_LEVELS - 1))
+        config = TrainConfig(hyperlatent_resolution=None, latent_resolution=(0, N_LEVELS - 1))
         model = CoolChicEncoder(architecture(config, preset, size))
         networks = pack.decoders[preset].networks(lmbda)
         model.load_state_dict(networks, strict=False)

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from numchic_bitstream import read_stream
 from numchic_trainer.config import Preset, TrainConfig
-from numchic_trainer.encoding import Progress, encode
+from numchic_trainer.encoding import encode
 from numchic_trainer.ladder.crops import Crops
 from numchic_trainer.ladder.network import MULTIPLE
+from numchic_trainer.result import Progress
 from numchic_trainer.write import load_model
 
 LMBDA = 1e-3
@@ -70,7 +71,7 @@ def make_mosaic(
     samples = _join(tiles)
     config = TrainConfig(
         preset=preset, init="zero", iterations=iterations, lmbda=LMBDA, seed=seed, rdoq=False,
-        threads=torch.get_num_threads(),  # which the encode sets for all that follows
+        threads=torch.get_num_threads(),
     )  # fmt: skip
     stream = encode(samples, config, progress=progress).stream
     model = load_model(read_stream(stream).frames[0].residue)

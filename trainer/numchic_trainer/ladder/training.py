@@ -7,9 +7,8 @@ import dataclasses
 import io
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +16,14 @@ from torch import Tensor, nn
 from numchic import __version__
 from numchic.files.images import write_file
 from numchic_bitstream import NumchicError, UsageError
-from numchic_trainer.config import Preset
-from numchic_trainer.encoding import Progress
+from numchic_trainer.ladder.config import LadderConfig
 from numchic_trainer.ladder.crops import Crops
 from numchic_trainer.ladder.decoders import SharedDecoder
 from numchic_trainer.ladder.mosaic import Mosaic, make_mosaic
 from numchic_trainer.ladder.network import WIDTHS, Ladder
 from numchic_trainer.ladder.objective import Objective, imitation, objective
 from numchic_trainer.ladder.pack import FORMAT, Pack
+from numchic_trainer.result import Progress
 
 LAMBDAS = (1e-4, 8e-3)
 """Least and largest lambda that a pack is for: at larger ones its latents do not help."""
@@ -43,48 +42,6 @@ _FIRST_PER_MINUTE, _MOST_FIRST = 13, 800  # iterations for the mosaic
 _IMITATED = 0.05  # by then the ladder has learned what the mosaic's latents are
 _SAMPLED = 0.4  # by then the latents are quantised as in encodes
 _JOINT = 0.8  # by then the ladder is done, if there are other presets
-
-
-@dataclass(frozen=True, kw_only=True)
-class LadderConfig:
-    """Settings of the training of a ladder.
-
-    Parameters
-    ----------
-    presets : tuple of str
-        The first one's networks are trained together with the ladder; in the last fifth of the
-        time the other ones' are fitted to its latents, taking turns.
-    minutes : float
-        Time to be spent, first networks included, interruptions not counted.
-    steps : int, optional
-        Number of steps instead of a time, which makes the result reproducible.
-    kappa : float
-        Weight of the KL divergence beside the rate of the decoder.
-    seed : int
-        Of parameters, crops and noise.
-    """
-
-    presets: tuple[Preset, ...] = ("lop", "mop", "hop", "vhop")
-    minutes: float = 60.0
-    steps: int | None = None
-    kappa: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks = [
-            (
-                "presets",
-                0 < len(set(self.presets)) == len(self.presets)
-                and set(self.presets) <= set(get_args(Preset)),
-                "one or more of " + ", ".join(get_args(Preset)),
-            ),
-            ("minutes", self.minutes > 0, "above 0"),
-            ("steps", self.steps is None or self.steps > 0, "above 0"),
-            ("kappa", 0 <= self.kappa < math.inf, "at least 0"),
-        ]
-        for field, good, allowed in checks:
-            if not good:
-                raise UsageError("illegal setting", field, None, getattr(self, field), allowed)
 
 
 class LadderTraining:

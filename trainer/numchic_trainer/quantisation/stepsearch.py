@@ -81,7 +81,7 @@ class HalfLosses:
     def total(self) -> float:
         """Whole loss, with the bits of the networks quantised so far."""
         bits = self.model.get_network_rate()[1]
-        return float(self.rate() + self.picture()) + self.target.rate_weight() * bits
+        return self.target.loss(float(self.rate() + self.picture()), bits)
 
 
 def quantise_networks(model: CoolChicEncoder, target: Target) -> float:

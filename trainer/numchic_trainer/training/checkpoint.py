@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training on disk: one safetensors file, from which it goes on as if it had never stopped."""
+"""Training on disk: one file, from which it goes on as if it had never stopped.
+
+A mark of its format, the SHA-256 of the rest, and tensors as safetensors has them; one of them is
+the state as JSON.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from numchic.files.images import write_file
@@ -19,7 +24,7 @@ from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.target import Evaluation
 from numchic_trainer.training.train import Param, Run, Training
 
-_FORMAT = "numchic training 1"
+_FORMAT = b"numchic training 2\n"
 _LISTS = ("outer", "bases")  # of the optimiser's state: one matrix or None per dimension
 
 
@@ -40,8 +45,8 @@ def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -
     for i, candidate in enumerate(training.candidates):
         _put(tensors, f"candidate{i}", candidate)
     state: dict[str, Any] = {
-        "format": _FORMAT,
         "identity": identity,
+        "start": training.start,
         "phases": [dataclasses.asdict(phase) for phase in training.phases],
         "phase_index": training.phase_index,
         "n_candidates": len(training.candidates),
@@ -58,8 +63,9 @@ def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -
             "best": training.run.best,
             "counts": _put_optimiser(tensors, training.run),
         }
-    contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    write_file(path, save(contiguous, {"state": json.dumps(state)}))
+    tensors["state"] = torch.frombuffer(bytearray(json.dumps(state).encode()), dtype=torch.uint8)
+    data = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+    write_file(path, _FORMAT + hashlib.sha256(data).digest() + data)
 
 
 def load_checkpoint(path: Path, training: Training, identity: str) -> Any:
@@ -77,20 +83,19 @@ def load_checkpoint(path: Path, training: Training, identity: str) -> Any:
     OSError
         The file cannot be read.
     """
-    path.stat()  # a missing file is an OSError whatever safetensors makes of it
-    try:
-        with safe_open(path, "pt", device=str(training.target.planes[0].device)) as file:
-            state = json.loads((file.metadata() or {})["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if state["format"] != _FORMAT:
-            raise UsageError("not a checkpoint of this version", str(path))
-        if state["identity"] != identity:
-            raise UsageError(
-                "the checkpoint belongs to another picture or other settings", path.name
-            )
-        _restore(training, state, tensors)
-    except (SafetensorError, KeyError, TypeError, IndexError, RuntimeError) as error:
-        raise UsageError(f"not a checkpoint, or a damaged one: {error}", path.name) from error
+    contents = path.read_bytes()
+    if not contents.startswith(_FORMAT):
+        raise UsageError("not a checkpoint of this version", path.name)
+    start = len(_FORMAT) + hashlib.sha256().digest_size
+    data = contents[start:]
+    if hashlib.sha256(data).digest() != contents[len(_FORMAT) : start]:
+        raise UsageError("the checkpoint is damaged", path.name)
+    device = training.target.planes[0].device
+    tensors = {name: tensor.to(device) for name, tensor in load(data).items()}
+    state = json.loads(tensors.pop("state").cpu().numpy().tobytes())
+    if state["identity"] != identity:
+        raise UsageError("the checkpoint belongs to another picture or other settings", path.name)
+    _restore(training, state, tensors)
     return state["extra"]
 
 
@@ -98,6 +103,7 @@ def _restore(training: Training, state: dict[str, Any], tensors: dict[str, Tenso
     training.phases[:] = [
         Phase(**{key: _tuple(value) for key, value in phase.items()}) for phase in state["phases"]
     ]
+    training.start = state["start"]
     training.phase_index = state["phase_index"]
     training.results = [Evaluation(*values) for values in state["results"]]
     training.iteration = state["iteration"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,12 +16,11 @@ from torch.nn import functional as F
 from numchic.picture import Picture
 from numchic_trainer.model.encoder import CoolChicEncoder
 
+Value = TypeVar("Value", float, Tensor)
+
 
 class Evaluation(NamedTuple):
-    """A model judged with rounded latents and samples.
-
-    ``loss`` and ``bpp`` are without the bits of the networks; ``mse`` is in [0, 1] units.
-    """
+    """A model or a stream judged with rounded latents and samples; ``mse`` is in [0, 1] units."""
 
     loss: float
     mse: float
@@ -77,6 +76,15 @@ class Target:
         """Weight of one bit in the loss."""
         return self.lmbda / self.n_pixels
 
+    def loss(self, distortion: Value, bits: Any) -> Value:
+        """Put the loss together: the distortion and the price of the bits.
+
+        Here it is for training, evaluation and what is said of a stream; quantisation works with
+        one half of it at a time (:class:`numchic_trainer.quantisation.stepsearch.HalfLosses`).
+        """
+        loss: Value = distortion + self.rate_weight() * bits
+        return loss
+
     def distortion(self, raw: Tensor, *, rounded: bool) -> Tensor:
         """Distortion of an output that is not clamped yet, rounded to samples or not."""
         if self.perceptual is None:
@@ -98,8 +106,8 @@ class Target:
     def _samples(self, output: Tensor, rounded: bool) -> Tensor:
         return torch.round(output * self.maximum) / self.maximum if rounded else output
 
-    def evaluate(self, model: CoolChicEncoder) -> Evaluation:
-        """Judge a model."""
+    def evaluate(self, model: CoolChicEncoder, network_bits: int = 0) -> Evaluation:
+        """Judge a model; the bits of its networks count if they are given."""
         model.eval()
         with torch.no_grad():
             output = model()
@@ -107,7 +115,7 @@ class Target:
             distortion = mse
             if self.perceptual is not None:
                 distortion = self.distortion(output["raw_out"], rounded=True)
-            loss = float(distortion + self.rate_weight() * output["rate"])
-            bpp = float(output["rate"]) / self.n_pixels
+            bits = output["rate"] + network_bits
+            loss = float(self.loss(distortion, bits))
         model.train()
-        return Evaluation(loss, float(mse), bpp)
+        return Evaluation(loss, float(mse), float(bits) / self.n_pixels)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from numchic_bitstream import NumchicError
+from numchic_trainer.config import Start
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.quantisation.estimate import network_bits
 from numchic_trainer.training.plan import Phase
@@ -40,22 +41,24 @@ class Run:
 class Training:
     """State of the training of one picture.
 
-    Call :meth:`advance` until :attr:`finished`; between two calls everything can be saved
-    (:mod:`numchic_trainer.training.checkpoint`).
+    Call :meth:`begin`, and :meth:`advance` until :attr:`finished`; between two calls everything can
+    be saved (:mod:`numchic_trainer.training.checkpoint`).
 
     Parameters
     ----------
     model : CoolChicEncoder
     target : Target
-    phases : list of Phase
-        More can be appended at any time.
-    candidates : list of parameters
-        Where the first phase starts; later phases start from the best ones of the phase before.
     seed : int
         Seed of the noise.
 
     Attributes
     ----------
+    start : str
+        What the candidates were made of.
+    phases : list of Phase
+        None before :meth:`begin`. More can be appended at any time.
+    candidates : list of parameters
+        Where the present phase starts; the next one starts from the best of them.
     results : list of Evaluation
         Results of the candidates that have finished the present phase.
     phase_index : int
@@ -67,18 +70,12 @@ class Training:
         The latest one.
     """
 
-    def __init__(
-        self,
-        model: CoolChicEncoder,
-        target: Target,
-        phases: list[Phase],
-        candidates: list[Param],
-        seed: int,
-    ) -> None:
+    def __init__(self, model: CoolChicEncoder, target: Target, seed: int) -> None:
         self.model = model
         self.target = target
-        self.phases = phases
-        self.candidates = candidates
+        self.start: Start = "zero"
+        self.phases: list[Phase] = []
+        self.candidates: list[Param] = []
         self.generator = torch.Generator(target.planes[0].device).manual_seed(seed)
         self.results: list[Evaluation] = []
         self.phase_index = 0
@@ -116,8 +113,9 @@ class Training:
         step = self.run.step if self.run is not None else 0
         return len(self.results) * self.phase.n_iterations + step
 
-    def restart(self, phases: list[Phase], candidates: list[Param]) -> None:
-        """Begin anew when all is finished; iterations and random numbers go on."""
+    def begin(self, start: Start, phases: list[Phase], candidates: list[Param]) -> None:
+        """Begin, or begin anew when all is finished; iterations and random numbers go on."""
+        self.start = start
         self.phases += phases
         self.candidates = candidates
 
@@ -198,13 +196,12 @@ class Training:
             generator=self.generator,
         )
         target = self._target()
-        loss = target.distortion(output["raw_out"], rounded=False)
         bits = output["rate"]
         if phase.network_rate:
             bits = bits + phase.network_rate * network_bits(self.model)
-        loss = loss + target.rate_weight() * bits
+        loss = target.loss(target.distortion(output["raw_out"], rounded=False), bits)
         if not math.isfinite(loss.item()):
             raise NumchicError("training diverged", "loss", None, loss.item(), "a finite number")
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._networks, _CLIP)
         run.optimiser.step()
