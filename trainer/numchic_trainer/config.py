@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,6 +22,9 @@ Preset = Literal["lop", "mop", "hop", "vhop"]
 Tune = Literal["mse", "wasserstein"]
 Start = Literal["zero", "shared", "ladder", "stream"]
 """What a training starts from; see :class:`TrainConfig`."""
+
+STARTS = {"zero", "shared", "ladder", "auto"}
+"""What ``init`` may be beside the path of a stream."""
 
 Effort = Literal["fast", "medium", "slow", "best"]
 
@@ -168,6 +175,21 @@ class TrainConfig:
             if not good:
                 raise UsageError("illegal setting", field, None, getattr(self, field), allowed)
         _check_device(self.device)
+
+    def identity(self) -> bytes:
+        """Digest of what the stream of a picture depends on: settings, and files that they name.
+
+        Raises
+        ------
+        OSError
+            A file cannot be read.
+        """
+        settings = dataclasses.asdict(self)
+        del settings["threads"]  # which change the time alone
+        for name in ("init", "init_pack"):
+            if settings[name] not in STARTS | {None}:
+                settings[name] = hashlib.sha256(Path(settings[name]).read_bytes()).hexdigest()
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).digest()
 
 
 def _check_device(name: str) -> None:

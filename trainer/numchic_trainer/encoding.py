@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -389,10 +388,9 @@ class _Encode:
         self.cpu_seconds[phase] = self.cpu_seconds.get(phase, 0.0) + spent
 
     def _identity(self) -> str:
-        settings = json.dumps(dataclasses.asdict(self.config), sort_keys=True)
         samples = b"".join(plane.tobytes() for plane in self.picture.planes)
         shape = f"{self.picture.data_type} {self.picture.bitdepth} {self.picture.planes[0].shape}"
-        return hashlib.sha256(settings.encode() + shape.encode() + samples).hexdigest()
+        return hashlib.sha256(self.config.identity() + shape.encode() + samples).hexdigest()
 
     def _save(self) -> None:
         if self.checkpoint is None:

@@ -22,10 +22,9 @@ _NAME_SIZE = re.compile(r"(?<!\d)(\d+)x(\d+)(?!\d)")
 _NAME_TYPE = re.compile(r"(?<!\d)(420|444)(?!\d)")
 _NAME_DEPTH = re.compile(r"(?<!\d)(\d+)b(?:it)?(?![a-z])|p(10|12|14|16)(?:le)?(?!\d)")
 
-PICTURE_SUFFIXES = {
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".yuv",
-}  # fmt: skip
-"""Names of pictures in a folder end so."""
+_MORE_SUFFIXES = {".mpo", ".yuv"}
+_NO_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
+"""Formats that Pillow knows and does not decode."""
 
 YuvType = Literal["yuv420", "yuv444"]
 
@@ -84,6 +83,13 @@ def read_picture(
         if value is not None:
             raise UsageError("the file itself says that", name, None, value, "for .yuv files only")
     return _read_netpbm(path) if kind in (".ppm", ".pgm") else _read_with_pillow(path)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file in a folder has the name of a picture that may be read."""
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    readable = kind in Image.OPEN and kind not in _NO_PICTURES
+    return readable or path.suffix.lower() in _MORE_SUFFIXES
 
 
 def _check_size(path: Path, height: int, width: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from numchic_bitstream import UsageError, read_stream, read_trailer
 from numchic_bitstream.v5.grids import Grid
-from numchic_trainer.config import Preset, Start, TrainConfig
+from numchic_trainer.config import STARTS, Preset, Start, TrainConfig
 from numchic_trainer.ladder.network import N_LEVELS, crop
 from numchic_trainer.ladder.pack import Pack, read_pack, shipped_pack
 from numchic_trainer.model.encoder import CoolChicEncoder
@@ -43,7 +43,7 @@ def choose_start(config: TrainConfig, preset: Preset, model: CoolChicEncoder, rg
     """
     if config.init == "zero":
         return "zero"
-    if config.init not in {"auto", "shared", "ladder"}:
+    if config.init not in STARTS:
         return "stream"
     pack = _pack(config, preset)
     if preset not in pack.decoders:

@@ -202,7 +202,7 @@ def _require_torch() -> None:
 
 @click.command("encode")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=str))
 @_options(_SETTINGS, "settings")
 @_options(_SOURCE, "source")
 @click.option(

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Many tasks in processes of this machine, or on a Dask cluster.
+
+A process has one pipe, and its end is the only signal: whether the parent is interrupted, killed or
+done, the system closes the pipe, and the process ends. A process that is killed loses its task, and
+another one takes its place.
+
+This module loads nothing heavy, so that a new process listens at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from numchic_bitstream.errors import NumchicError, UsageError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+Heed = Callable[[object], None]
+"""Raises KeyboardInterrupt when the work is not wanted any more; to be called now and then."""
+
+_GRACE_SECONDS = 0.7
+_PATIENCE_SECONDS = 20.0  # for what is being saved
+
+
+class _Worker:
+    """A process that does one task at a time."""
+
+    def __init__(self) -> None:
+        # A fresh interpreter: torch does not survive a fork, and inherits no pipes of others.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, work: Callable[..., Any], task: object) -> None:
+        """Start on a task; if the process is dead, that is found when the answer is taken."""
+        with suppress(BrokenPipeError):
+            self.connection.send_bytes(pickle.dumps((work, task)))
+
+    def take(self) -> Any:
+        """Result of the task, or the exception that stands for it."""
+        try:
+            good, answer = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return NumchicError(f"its process has ended ({_cause(self.process.exitcode or 0)})")
+        return answer if good else NumchicError(answer)
+
+    def end(self) -> None:
+        """Wait until the process, whose pipe is closed, has saved its work."""
+        self.process.join(_PATIENCE_SECONDS)
+        self.process.kill()
+
+
+def _cause(status: int) -> str:
+    if status >= 0:
+        return f"status {status}"
+    name = signal.strsignal(-status) or str(-status)
+    return name + ("; out of memory?" if name == "Killed" else "")
+
+
+def text_of(error: Exception | str) -> str:
+    """What to tell of an error; of one that nobody expected, also its kind."""
+    if isinstance(error, NumchicError | OSError | str):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def run_in_processes(
+    work: Callable[[Task, Heed], Result], tasks: Iterable[Task], n_processes: int
+) -> Iterator[tuple[Task, Result | Exception]]:
+    """Do tasks in other processes and yield what became of them, as they finish.
+
+    Parameters
+    ----------
+    work : callable
+        Importable. What it raises is yielded as a :class:`NumchicError`.
+    tasks : iterable
+        The next one is taken when there is a process for it.
+    n_processes : int
+
+    Notes
+    -----
+    To be closed (:func:`contextlib.closing`); the processes then end within about a second, or when
+    they have saved their work.
+    """
+    waiting = iter(tasks)
+    idle: list[_Worker] = []
+    busy: dict[Connection, tuple[_Worker, Task]] = {}
+    try:
+        while True:
+            while len(busy) < n_processes and (task := next(waiting, None)) is not None:
+                worker = idle.pop() if idle else _Worker()
+                busy[worker.connection] = worker, task
+                worker.give(work, task)
+            if not busy:
+                return
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                worker, task = busy.pop(connection)
+                answer = worker.take()
+                if worker.process.is_alive():
+                    idle.append(worker)
+                yield task, answer
+    finally:
+        workers = [*idle, *(worker for worker, _ in busy.values())]
+        for worker in workers:
+            worker.connection.close()
+        for worker in workers:
+            worker.end()
+
+
+def _serve(connection: Connection) -> None:
+    """Do what comes through the pipe, until that is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and closes the pipe
+    orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    unwanted, heeded = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                orders.put(connection.recv_bytes())
+        unwanted.set()
+        orders.put(None)
+        if not heeded.wait(_GRACE_SECONDS):
+            os._exit(1)
+
+    def heed(_: object = None) -> None:
+        if unwanted.is_set():
+            heeded.set()
+            raise KeyboardInterrupt
+
+    threading.Thread(target=listen, daemon=True).start()
+    while (order := orders.get()) is not None:
+        try:
+            work, task = pickle.loads(order)
+            answer = True, work(task, heed)
+        except KeyboardInterrupt:
+            return
+        except Exception as error:
+            answer = False, text_of(error)
+        with suppress(OSError):
+            connection.send(answer)
+
+
+def run_on_cluster(
+    work: Callable[[Task], Result], tasks: Iterable[Task], address: str, n_at_once: int | None
+) -> Iterator[tuple[Task, Result | Exception]]:
+    """Do the same on a Dask cluster; what runs there when this is closed runs to its end."""
+    try:
+        distributed: Any = importlib.import_module("distributed")
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "a cluster needs Dask: pip install 'numchic[cluster]'", "scheduler"
+        ) from error
+    # Dask logs, with tracebacks, what is an error or an interrupt here.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    try:
+        client = distributed.Client(address)
+    except (ValueError, AssertionError) as error:
+        raise UsageError(
+            f"not the address of a scheduler: {error}", "scheduler", None, address,
+            "such as tcp://host:8786",
+        ) from error  # fmt: skip
+    waiting = iter(tasks)
+    running: dict[Any, Task] = {}
+    with client:
+        # One more than can run, so that no worker waits for us.
+        n_at_once = n_at_once or sum(client.nthreads().values()) + 1
+        try:
+            while True:
+                while len(running) < n_at_once and (task := next(waiting, None)) is not None:
+                    running[client.submit(work, task, pure=False)] = task
+                if not running:
+                    return
+                for future in distributed.wait(list(running), None, "FIRST_COMPLETED").done:
+                    yield running.pop(future), future.exception() or future.result()
+        except CancelledError as error:
+            raise NumchicError("the scheduler was lost", "scheduler", None, address) from error
