@@ -173,8 +173,11 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
         ) as file:  # not resolved: pipes have no other name than that of the link
             yield file
         return
-    path = path.resolve()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".numchic-")
+    asked, path = path, path.resolve()
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".numchic-")
+    except OSError as error:  # which knows only the temporary name
+        raise OSError(error.errno, error.strerror, str(asked)) from error
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -226,7 +226,8 @@ def encode_command(**arguments: Any) -> None:
     """Encode the picture IN to the Cool-chic 5.0 stream OUT.
 
     IN is any picture that Pillow reads, a PPM of up to 16 bits, or a planar .yuv file. With several
-    pictures OUT is a folder. The stream is decoded again and compared before it is written.
+    pictures, or if its name ends in a slash, OUT is a folder. "-" is standard input or output. The
+    stream is decoded again and compared before it is written.
 
     What an interrupted encode has learned is kept beside OUT, in a file that ends in .training.
     """
@@ -257,7 +258,8 @@ def encode_batch_command(**arguments: Any) -> None:
     """Encode all pictures of the folder DIR.
 
     Streams and the table summary.csv are written as they come. Called again, it encodes what is
-    missing: pictures that are new or changed, or whose settings are others.
+    missing: pictures that are new or changed, or whose settings are others. Sub-folders are not
+    looked at.
     """
     with exit_status():
         _require_torch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ def run_job(job: Job, progress: Progress | None = None) -> EncodeResult:
     return encode(job.picture, job.config, progress=progress, checkpoint=job.checkpoint)
 
 
-Outcomes = Iterator[tuple[Job, EncodeResult | Exception]]
+Outcomes = Generator[tuple[Job, EncodeResult | Exception], None, None]
 
 
 def encode_all(
@@ -97,7 +97,7 @@ def encode_all(
             if job is not None:
                 yield job
 
-    with closing(run(prepared())) as outcomes:  # type: ignore[type-var]
+    with closing(run(prepared())) as outcomes:
         for job, outcome in outcomes:
             with going_on(job.path):
                 if isinstance(outcome, Exception):

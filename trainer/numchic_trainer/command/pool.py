@@ -18,7 +18,7 @@ import pickle
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -83,7 +83,7 @@ def text_of(error: Exception | str) -> str:
 
 def run_in_processes(
     work: Callable[[Task, Heed], Result], tasks: Iterable[Task], n_processes: int
-) -> Iterator[tuple[Task, Result | Exception]]:
+) -> Generator[tuple[Task, Result | Exception], None, None]:
     """Do tasks in other processes and yield what became of them, as they finish.
 
     Parameters
@@ -105,6 +105,7 @@ def run_in_processes(
     try:
         while True:
             while len(busy) < n_processes and (task := next(waiting, None)) is not None:
+                idle = [worker for worker in idle if worker.process.is_alive()]
                 worker = idle.pop() if idle else _Worker()
                 busy[worker.connection] = worker, task
                 worker.give(work, task)
@@ -114,8 +115,7 @@ def run_in_processes(
                 assert isinstance(connection, Connection)
                 worker, task = busy.pop(connection)
                 answer = worker.take()
-                if worker.process.is_alive():
-                    idle.append(worker)
+                idle.append(worker)
                 yield task, answer
     finally:
         workers = [*idle, *(worker for worker, _ in busy.values())]
@@ -151,16 +151,17 @@ def _serve(connection: Connection) -> None:
             work, task = pickle.loads(order)
             answer = True, work(task, heed)
         except KeyboardInterrupt:
-            return
+            break
         except Exception as error:
             answer = False, text_of(error)
         with suppress(OSError):
             connection.send(answer)
+    os._exit(0)  # the interpreter would take seconds to clear everything away
 
 
 def run_on_cluster(
     work: Callable[[Task], Result], tasks: Iterable[Task], address: str, n_at_once: int | None
-) -> Iterator[tuple[Task, Result | Exception]]:
+) -> Generator[tuple[Task, Result | Exception], None, None]:
     """Do the same on a Dask cluster; what runs there when this is closed runs to its end."""
     try:
         distributed: Any = importlib.import_module("distributed")
