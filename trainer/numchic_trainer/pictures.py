@@ -38,11 +38,9 @@ _NPY_HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
-PICTURE_SUFFIXES = {
-    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".npy", ".pgm",
-    ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp", ".y4m", ".yuv",
-}  # fmt: skip
-"""Names of pictures in a folder end so."""
+_MORE_SUFFIXES = {".mpo", ".npy", ".y4m", ".yuv"}
+_NO_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
+"""Formats that Pillow knows and does not decode."""
 
 
 def read_picture(
@@ -133,6 +131,13 @@ def _read(
         return _read_npy(file, name, data_type, bitdepth)
     readers = {".ppm": _read_netpbm, ".y4m": read_y4m}
     return readers.get(kind, _read_with_pillow)(file, name)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file in a folder has the name of a picture that may be read."""
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    readable = kind in Image.OPEN and kind not in _NO_PICTURES
+    return readable or path.suffix.lower() in _MORE_SUFFIXES
 
 
 def _kind(magic: bytes, suffix: str) -> str:

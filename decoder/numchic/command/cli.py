@@ -8,6 +8,7 @@ everything else to standard error.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -91,8 +92,10 @@ def _hint(error: BaseException) -> str:
 
 def run() -> None:
     """Entry point of the process."""
-    # Collecting garbage is an eighth of a process that lives for less than a second.
+    # Collecting garbage is an eighth of a process that lives for less than a second, and takes
+    # seconds at the end of one that has loaded torch.
     gc.disable()
+    atexit.register(gc.freeze)
     main()
 
 

@@ -3,27 +3,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import click
 
+from numchic.command.pool import run_in_processes
 from numchic.files.images import write_file
-from numchic_bitstream import NumchicError, UsageError
-from numchic_trainer.command.encode import CHECKPOINT_SUFFIX, SUFFIX, complain
-from numchic_trainer.command.job import Job, run_jobs
+from numchic_bitstream import UsageError
+from numchic_trainer.command.cluster import run_on_cluster
+from numchic_trainer.command.job import Job, Outcomes, encode_all, run_job
+from numchic_trainer.command.names import CHECKPOINT_SUFFIX, SUFFIX, check_stream, stream_names
 from numchic_trainer.command.table import Row, read_table, write_table
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.encoding import EncodeResult
-from numchic_trainer.pictures import PICTURE_SUFFIXES, read_picture
+from numchic_trainer.pictures import is_picture, read_picture
 
 _SUMMARY = "summary.csv"
 
@@ -37,74 +37,109 @@ def encode_batch(
 ) -> None:
     """Encode the pictures of a folder that have no up-to-date stream yet."""
     config = TrainConfig.of_effort(**settings)
+    paths = _pictures(folder)
+    names = dict(zip(paths, stream_names(paths), strict=True))
     output = output or folder
     output.mkdir(parents=True, exist_ok=True)
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    summary = _Summary(output)
+    done: list[Path] = []
+
+    def prepare(path: Path) -> Job | None:
+        key = _key(path, config)
+        stream = summary.stream_of(path, names[path])
+        if summary.key_of(path) == key and stream.is_file():
+            finish(path)
+            return None
+        check_stream(stream, paths)
+        picture = read_picture(path)
+        if _key(path, config) != key:
+            raise UsageError("the file is being changed", path.name)
+        # On another machine the folder may not exist: a lost encode starts again there.
+        checkpoint = None if scheduler else output / f".{path.name}.{key}{CHECKPOINT_SUFFIX}"
+        return Job(path, picture, config, stream, checkpoint, key)
+
+    def finish(path: Path) -> None:
+        done.append(path)
+        # Trainings with settings that have been given up have no other end.
+        for training in output.glob(f".{escape(path.name)}.{'?' * 16}{CHECKPOINT_SUFFIX}"):
+            training.unlink(missing_ok=True)
+
+    def deliver(job: Job, result: EncodeResult) -> None:
+        write_file(job.output, result.stream)
+        summary.add(job, result)
+        finish(job.path)
+        click.echo(f"{len(done)} of {len(paths)}: {job.path.name}", err=True)
+
+    def run(work: Iterable[Job]) -> Outcomes:
+        if scheduler is not None:
+            return run_on_cluster(run_job, work, scheduler, jobs)
+        return run_in_processes(run_job, work, jobs or os.cpu_count() or 1)
+
+    encode_all(paths, prepare, run, deliver)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Pictures of a folder; what else is there is said on standard error."""
+    paths, others = [], Counter[str]()
+    for path in sorted(folder.iterdir()):
+        if is_picture(path) and not path.is_dir():
+            paths.append(path)
+        elif path.is_dir():
+            others["sub-folders"] += 1
+        elif path.suffix != SUFFIX and path.name != _SUMMARY and not path.name.startswith("."):
+            others[path.suffix or path.name] += 1
+    if others:
+        found = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+        click.echo(f"numchic: not looked at in {folder}: {found}", err=True)
     if not paths:
-        raise UsageError(
-            "no pictures", "folder", None, str(folder), ", ".join(sorted(PICTURE_SUFFIXES))
-        )
-    summary = _Summary(output / _SUMMARY)
-    failed: list[Path] = []
-
-    def prepared() -> Iterator[Job]:
-        for path in paths:
-            try:
-                key = _key(path, config)
-                if summary.has(path, key, output):
-                    continue
-                # On another machine the folder may not exist: a lost encode starts again there.
-                name = f".{path.name}.{key}{CHECKPOINT_SUFFIX}"
-                checkpoint = None if scheduler else output / name
-                yield Job(path, read_picture(path), config, checkpoint)
-            except (NumchicError, OSError) as error:
-                failed.append(path)
-                complain(path, error)
-
-    def done(job: Job, result: EncodeResult | Exception) -> None:
-        if isinstance(result, Exception):
-            failed.append(job.path)
-            complain(job.path, result)
-            return
-        write_file(_stream_of(job.path, output), result.stream)
-        summary.add(job, result, _key(job.path, config))
-        if job.checkpoint is not None:
-            job.checkpoint.unlink(missing_ok=True)
-        click.echo(f"{len(summary.rows)} of {len(paths)}: {job.path.name}", err=True)
-
-    with _executor(scheduler, jobs) as (executor, n_at_once):
-        run_jobs(prepared(), executor, n_at_once, done)
-    if failed:
-        raise NumchicError(f"{len(failed)} of {len(paths)} pictures were not encoded")
-
-
-def _stream_of(path: Path, output: Path) -> Path:
-    # The whole name, since a.png and a.jpg may lie side by side.
-    return output / (path.name + SUFFIX)
+        raise UsageError("no pictures", "folder", None, str(folder))
+    return paths
 
 
 def _key(path: Path, config: TrainConfig) -> str:
-    """Digest of a file, the settings and the pack that they name."""
-    settings = json.dumps(dataclasses.asdict(config), sort_keys=True).encode()
-    pack = b"" if config.init_pack is None else Path(config.init_pack).read_bytes()
-    return hashlib.sha256(path.read_bytes() + settings + pack).hexdigest()[:16]
+    """Digest of a picture's file and of what else its stream depends on."""
+    return hashlib.sha256(path.read_bytes() + config.identity()).hexdigest()[:16]
 
 
 class _Summary:
-    """The table of what has been encoded."""
+    """The table of what has been encoded to a folder; other processes may add to it as well."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: dict[str, Row] = {}
-        if path.exists():
-            self.rows = {row.get("picture", ""): row for row in read_table(path)}
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.path = folder / _SUMMARY
+        self.rows = self._read()
 
-    def has(self, path: Path, key: str, output: Path) -> bool:
-        return self.rows.get(path.name, {}).get("key") == key and _stream_of(path, output).is_file()
+    def _read(self) -> dict[str, Row]:
+        if not self.path.exists():
+            return {}
+        rows = read_table(self.path)
+        if not rows or not {"picture", "key"} <= rows[0].keys():
+            raise UsageError("this table is not of encode-batch", "output", None, str(self.path))
+        return {row["picture"]: row for row in rows}
 
-    def add(self, job: Job, result: EncodeResult, key: str) -> None:
-        self.rows[job.path.name] = {
-            "picture": job.path.name,
+    def _name(self, path: Path) -> str:
+        """Name of a picture, as seen from here: there may be others of the same name elsewhere."""
+        return Path(os.path.relpath(path.parent.resolve() / path.name, self.folder)).as_posix()
+
+    def key_of(self, path: Path) -> object:
+        """What the stream of a picture is of."""
+        return self.rows.get(self._name(path), {}).get("key")
+
+    def stream_of(self, path: Path, name: str) -> Path:
+        """Where the stream of a picture is, or goes to by this name."""
+        picture = self._name(path)
+        if picture in self.rows:
+            name = _stream(self.rows[picture])
+        for other, row in self.rows.items():
+            if other != picture and _stream(row) == name and (self.folder / other).exists():
+                raise UsageError("another picture has this stream", "stream", None, name, other)
+        return self.path.with_name(name)
+
+    def add(self, job: Job, result: EncodeResult) -> None:
+        """Add a row to what is there now."""
+        row: Row = {
+            "picture": self._name(job.path),
+            "stream": job.output.name,
             "width": job.picture.width,
             "height": job.picture.height,
             "bytes": len(result.stream),
@@ -116,26 +151,29 @@ class _Summary:
             "lmbda": result.lmbda,
             "goal_met": result.goal_met,
             "cpu_seconds": round(sum(result.cpu_seconds.values()), 2),
-            "key": key,
+            "key": job.key,
         }
-        write_table(self.path, [self.rows[name] for name in sorted(self.rows)])
+        with _locked(self.folder):
+            self.rows = self._read() | {self._name(job.path): row}
+            write_table(self.path, [self.rows[name] for name in sorted(self.rows)])
+
+
+def _stream(row: Row) -> str:
+    return str(row.get("stream") or f"{row['picture']}{SUFFIX}")  # tables once had no such column
 
 
 @contextmanager
-def _executor(scheduler: str | None, n_jobs: int | None) -> Iterator[tuple[Executor, int]]:
-    """Processes here, or the cluster at an address, and how many jobs to give it at a time."""
-    if scheduler is None:
-        n_jobs = n_jobs or os.cpu_count() or 1
-        with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as executor:
-            yield executor, n_jobs
-        return
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other batches from writing the table, where the system can."""
     try:
-        from distributed import Client
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            "a cluster needs Dask: pip install 'numchic[cluster]'", "scheduler"
-        ) from error
-    with Client(scheduler) as client:  # type: ignore[no-untyped-call]
-        # One more than can run, so that no worker waits for us.
-        n_jobs = n_jobs or sum(client.nthreads().values()) + 1
-        yield client.get_executor(), n_jobs
+        import fcntl
+    except ModuleNotFoundError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems cannot
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -32,7 +32,7 @@ def _require_torch() -> None:
 
 @click.command("encode")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=str))
 @train_options
 @source_options
 @click.option(
@@ -56,8 +56,9 @@ def encode_command(**arguments: Any) -> None:
     """Encode the picture IN to the Cool-chic 5.0 stream OUT.
 
     IN is any picture that Pillow reads, PNG, TIFF, PPM and .npy of up to 16 bits, a planar .yuv
-    file, or a .y4m file of one frame. With several pictures OUT is a folder. The stream is decoded
-    again and compared before it is written.
+    file, or a .y4m file of one frame. With several pictures, or if its name ends in a slash, OUT is
+    a folder. "-" is standard input or output. The stream is decoded again and compared before it is
+    written.
 
     What an interrupted encode has learned is kept beside OUT, in a file that ends in .training.
     """
@@ -86,7 +87,8 @@ def encode_batch_command(**arguments: Any) -> None:
     """Encode all pictures of the folder DIR.
 
     Streams and the table summary.csv are written as they come. Called again, it encodes what is
-    missing: pictures that are new or changed, or whose settings are others.
+    missing: pictures that are new or changed, or whose settings are others. Sub-folders are not
+    looked at.
     """
     with exit_status():
         _require_torch()

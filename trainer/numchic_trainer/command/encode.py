@@ -6,31 +6,32 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
 
-from numchic.files.images import write_file
-from numchic.picture import Picture
-from numchic_bitstream import NumchicError, UsageError
-from numchic_trainer.command.job import Job, run_job, run_jobs
+from numchic.command.pool import run_in_processes
+from numchic_trainer.command.job import Job, complain, encode_all, interruptible, run_job
+from numchic_trainer.command.names import (
+    check_output,
+    check_stream,
+    input_of,
+    open_checkpoint,
+    output_paths,
+    write_output,
+)
 from numchic_trainer.command.remarks import remark
 from numchic_trainer.command.table import check_table_name, write_table
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.encoding import EncodeResult, Event, Progress
 from numchic_trainer.pictures import read_picture
 
-SUFFIX = ".cool"
-CHECKPOINT_SUFFIX = ".training"
-
 
 def encode_files(
     inputs: Sequence[Path],
-    output: Path,
+    output: str,
     settings: dict[str, Any],
     source: dict[str, Any],
     jobs: int,
@@ -43,101 +44,40 @@ def encode_files(
     config = TrainConfig.of_effort(**settings)
     if log is not None:
         check_table_name(log)
-    if len(inputs) == 1 and not output.is_dir():
-        check_parent(output)
-        checkpoint = open_checkpoint(output, resume, restart)
-        picture = read_picture(inputs[0], **source)
-        remark(inputs[0], picture, config)
-        with progress_bar() as progress:
-            result = run_job(Job(inputs[0], picture, config, checkpoint), progress)
-        _deliver(result, picture, output, log, report)
-        checkpoint.unlink(missing_ok=True)
-        _tell(inputs[0], result)
+        check_output(log, inputs)
+    outputs = dict(zip(inputs, output_paths(inputs, output), strict=True))
+
+    def prepare(path: Path) -> Job:
+        check_stream(outputs[path], inputs)
+        checkpoint = open_checkpoint(outputs[path], resume, restart)
+        picture = read_picture(input_of(path), **source)
+        remark(path, picture, config)
+        return Job(path, picture, config, outputs[path], checkpoint)
+
+    def deliver(job: Job, result: EncodeResult) -> None:
+        stem = job.output.stem
+        _deliver(job, result, log and log.with_stem(f"{log.stem}-{stem}"), report and report / stem)
+
+    if len(inputs) > 1:
+        encode_all(inputs, prepare, lambda work: run_in_processes(run_job, work, jobs), deliver)
         return
-    _encode_many(inputs, output, config, source, jobs, log, report, resume, restart)
+    job = prepare(inputs[0])
+    with progress_bar() as progress, interruptible(progress) as watched:
+        result = run_job(job, watched)
+    _deliver(job, result, log, report)
 
 
-def _encode_many(
-    inputs: Sequence[Path],
-    folder: Path,
-    config: TrainConfig,
-    source: dict[str, Any],
-    n_jobs: int,
-    log: Path | None,
-    report: Path | None,
-    resume: bool,
-    restart: bool,
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [path.stem for path in inputs]
-    if len(set(names)) < len(names):
-        raise UsageError("two pictures would be written to the same stream", "inputs")
-    failed: list[Path] = []
-
-    def prepared() -> Iterator[Job]:
-        for path in inputs:
-            try:
-                checkpoint = open_checkpoint(folder / (path.stem + SUFFIX), resume, restart)
-                picture = read_picture(path, **source)
-                remark(path, picture, config)
-                yield Job(path, picture, config, checkpoint)
-            except (NumchicError, OSError) as error:
-                failed.append(path)
-                complain(path, error)
-
-    def done(job: Job, result: EncodeResult | Exception) -> None:
-        if isinstance(result, Exception):
-            failed.append(job.path)
-            complain(job.path, result)
-            return
-        stem = job.path.stem
-        _deliver(
-            result,
-            job.picture,
-            folder / (stem + SUFFIX),
-            log and log.with_stem(f"{log.stem}-{stem}"),
-            report and report / stem,
-        )
-        assert job.checkpoint is not None
-        job.checkpoint.unlink(missing_ok=True)
-        _tell(job.path, result)
-
-    # A fresh interpreter per process: torch does not survive a fork.
-    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as executor:
-        run_jobs(prepared(), executor, n_jobs, done)
-    if failed:
-        raise NumchicError(f"{len(failed)} of {len(inputs)} pictures were not encoded")
-
-
-def check_parent(output: Path) -> None:
-    """Fail before the training rather than after it."""
-    if not output.resolve().parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {output.parent}")
-
-
-def open_checkpoint(output: Path, resume: bool, restart: bool) -> Path:
-    """File beside the output for an interrupted training; it must be wanted if it is there."""
-    path = output.with_name(output.name + CHECKPOINT_SUFFIX)
-    if restart:
-        path.unlink(missing_ok=True)
-    elif path.exists() and not resume:
-        raise UsageError(
-            "an interrupted training is there: --resume goes on with it, --restart throws it away",
-            "output", None, path.name,
-        )  # fmt: skip
-    return path
-
-
-def _deliver(
-    result: EncodeResult, picture: Picture, output: Path, log: Path | None, report: Path | None
-) -> None:
-    write_file(output, result.stream)
+def _deliver(job: Job, result: EncodeResult, log: Path | None, report: Path | None) -> None:
+    write_output(job.output, result.stream)
     if log is not None:
         write_table(log, result.log)
     if report is not None:
         from numchic_trainer.report import write_report
 
-        write_report(report, picture, result.stream, result.log)
+        write_report(report, job.picture, result.stream, result.log)
+    if job.checkpoint is not None:
+        job.checkpoint.unlink(missing_ok=True)
+    _tell(job.path, result)
 
 
 def _tell(path: Path, result: EncodeResult) -> None:
@@ -154,11 +94,6 @@ def _tell(path: Path, result: EncodeResult) -> None:
     )
     if not result.goal_met:
         complain(path, "the target was not reached; this is the nearest attempt")
-
-
-def complain(path: Path, error: object) -> None:
-    """Say on standard error what went wrong with one picture."""
-    click.echo(f"numchic: {path.name}: {error}", err=True)
 
 
 @contextmanager

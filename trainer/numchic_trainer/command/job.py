@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import click
+
+from numchic.command.pool import text_of
 from numchic.picture import Picture
+from numchic_bitstream import NumchicError
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.encoding import EncodeResult, Progress, encode
 
@@ -30,19 +33,83 @@ class Job:
     picture : Picture
         Its samples, since another machine may not see the file.
     config : TrainConfig
+    output : Path
+        Where the stream goes.
     checkpoint : Path or None
+    key : str
+        What the stream will be of, for the table of a batch.
     """
 
     path: Path
     picture: Picture
     config: TrainConfig
+    output: Path
     checkpoint: Path | None = None
+    key: str = ""
 
 
 def run_job(job: Job, progress: Progress | None = None) -> EncodeResult:
-    """Encode a picture; an interrupt takes effect between two iterations."""
-    with interruptible(progress) as watched:
-        return encode(job.picture, job.config, progress=watched, checkpoint=job.checkpoint)
+    """Encode a picture."""
+    return encode(job.picture, job.config, progress=progress, checkpoint=job.checkpoint)
+
+
+Outcomes = Generator[tuple[Job, EncodeResult | Exception], None, None]
+
+
+def encode_all(
+    paths: Sequence[Path],
+    prepare: Callable[[Path], Job | None],
+    run: Callable[[Iterable[Job]], Outcomes],
+    deliver: Callable[[Job, EncodeResult], None],
+) -> None:
+    """Encode many pictures; what goes wrong with one is said and does not stop the others.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    prepare : callable
+        Reads a picture; None if there is nothing to do.
+    run : callable
+        Encodes them.
+    deliver : callable
+        Writes a stream.
+
+    Raises
+    ------
+    NumchicError
+        At the end, if pictures were not encoded.
+    """
+    failed: list[Path] = []
+
+    @contextmanager
+    def going_on(path: Path) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever a damaged file makes Pillow raise
+            failed.append(path)
+            complain(path, error)
+
+    def prepared() -> Iterator[Job]:
+        for path in paths:
+            job = None
+            with going_on(path):
+                job = prepare(path)
+            if job is not None:
+                yield job
+
+    with closing(run(prepared())) as outcomes:
+        for job, outcome in outcomes:
+            with going_on(job.path):
+                if isinstance(outcome, Exception):
+                    raise outcome
+                deliver(job, outcome)
+    if failed:
+        raise NumchicError(f"{len(failed)} of {len(paths)} pictures were not encoded")
+
+
+def complain(path: Path, error: Exception | str) -> None:
+    """Say on standard error what went wrong with one picture."""
+    click.echo(f"numchic: {path.name}: {text_of(error)}", err=True)
 
 
 @contextmanager
@@ -70,32 +137,3 @@ def interruptible(progress: Callable[[T], None] | None) -> Iterator[Callable[[T]
         yield watched
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def run_jobs(
-    jobs: Iterable[Job],
-    executor: concurrent.futures.Executor,
-    n_at_once: int,
-    done: Callable[[Job, EncodeResult | Exception], None],
-) -> None:
-    """Run jobs elsewhere, a limited number at a time; ``done`` is called as they finish."""
-    waiting = iter(jobs)
-    running: dict[concurrent.futures.Future[EncodeResult], Job] = {}
-    try:
-        while True:
-            while len(running) < n_at_once and (job := next(waiting, None)) is not None:
-                running[executor.submit(run_job, job)] = job
-            if not running:
-                return
-            finished, _ = concurrent.futures.wait(
-                running, return_when=concurrent.futures.FIRST_COMPLETED
-            )
-            for future in finished:
-                job = running.pop(future)
-                error = future.exception()
-                if error is not None and not isinstance(error, Exception):
-                    raise error  # noqa: TRY301 - an interrupt in another process is one here
-                done(job, future.result() if error is None else error)
-    except BaseException:
-        executor.shutdown(wait=True, cancel_futures=True)
-        raise

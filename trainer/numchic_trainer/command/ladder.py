@@ -12,9 +12,15 @@ from pathlib import Path
 import click
 import torch
 
-from numchic.files.images import write_file
-from numchic_trainer.command.encode import check_parent, open_checkpoint, progress_bar
-from numchic_trainer.command.job import interruptible
+from numchic_bitstream import UsageError
+from numchic_trainer.command.encode import progress_bar
+from numchic_trainer.command.job import complain, interruptible
+from numchic_trainer.command.names import (
+    check_output,
+    input_of,
+    open_checkpoint,
+    write_output,
+)
 from numchic_trainer.command.table import check_table_name, write_table
 from numchic_trainer.config import Preset
 from numchic_trainer.ladder.config import LadderConfig
@@ -38,10 +44,15 @@ def train_ladder(
     """Train a ladder and write its pack."""
     if log is not None:
         check_table_name(log)
-    check_parent(out)
+        check_output(log, [])
+    check_output(out, [])
+    if out.exists():
+        read_pack(out)  # nothing else is replaced by a pack
     checkpoint = open_checkpoint(out, resume, restart)
+    if checkpoint is None:
+        raise UsageError("a pack needs a file", "out", None, str(out))
     torch.set_num_threads(threads)
-    training = LadderTraining(Crops(images), config)
+    training = LadderTraining(Crops(images, complain), config)
     if checkpoint.exists():
         training.load(checkpoint)
     else:
@@ -101,10 +112,10 @@ def inspect_ladder(
     from numchic_trainer.figures import png
     from numchic_trainer.ladder.inspect import draw, inspect
 
-    check_parent(out)
-    source = read_picture(picture)
+    check_output(out, [picture] if pack is None else [picture, pack])
+    source = read_picture(input_of(picture))
     found = shipped_pack(preset) if pack is None else read_pack(pack)
-    write_file(out, png(draw(source, inspect(found, source, preset, lmbda))))
+    write_output(out, png(draw(source, inspect(found, source, preset, lmbda))))
     click.echo(_description(found), err=True)
 
 

@@ -35,10 +35,22 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
         writer.writeheader()
         writer.writerows(rows)
         text = file.getvalue()
-    write_file(path, text.encode())
+    write_file(path, text.encode(errors="surrogateescape"))  # names of files may not be UTF-8
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file, every value as text."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [dict(row) for row in csv.DictReader(file)]
+    """Rows of a CSV file, every value as text, with or without a byte-order mark.
+
+    Raises
+    ------
+    UsageError
+        It is no table.
+    """
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        try:
+            rows = [dict(row) for row in csv.DictReader(file, strict=True)]
+        except csv.Error as error:
+            raise UsageError(f"not a table: {error}", path.name) from error
+    if any(None in {*row, *row.values()} for row in rows):
+        raise UsageError("not a table: rows differ in length", path.name)
+    return rows

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from numchic_bitstream import UsageError
+from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer.ladder.network import MULTIPLE
-from numchic_trainer.pictures import PICTURE_SUFFIXES, read_picture
+from numchic_trainer.pictures import is_picture, read_picture
 
 _LEAST_COLOUR, _MOST_COLOUR = 0.5, 2.5
 
@@ -24,6 +25,8 @@ class Crops:
     Parameters
     ----------
     folder : Path
+    refuse : callable, optional
+        Called with a file that cannot be read, and why, instead of raising the error.
 
     Attributes
     ----------
@@ -38,12 +41,20 @@ class Crops:
         A file cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, refuse: Callable[[Path, Exception], None] | None = None
+    ) -> None:
         self.names: list[str] = []
         self._pictures: list[NDArray[np.uint8]] = []
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in PICTURE_SUFFIXES:
+            if not is_picture(path):
+                continue
+            try:
                 self._add(path)
+            except (NumchicError, OSError) as error:
+                if refuse is None:
+                    raise
+                refuse(path, error)
         if not self._pictures:
             raise UsageError(
                 "no pictures to learn from", "images", None, str(folder),

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Many tasks on a Dask cluster; in processes of this machine: :mod:`numchic.command.pool`."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import CancelledError
+from typing import Any, TypeVar
+
+from numchic_bitstream.errors import NumchicError, UsageError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def run_on_cluster(
+    work: Callable[[Task], Result], tasks: Iterable[Task], address: str, n_at_once: int | None
+) -> Generator[tuple[Task, Result | Exception], None, None]:
+    """Do tasks and yield what became of them, as they finish.
+
+    What runs on the cluster when this is closed runs to its end.
+    """
+    try:
+        distributed: Any = importlib.import_module("distributed")
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "a cluster needs Dask: pip install 'numchic[cluster]'", "scheduler"
+        ) from error
+    # Dask logs, with tracebacks, what is an error or an interrupt here.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    try:
+        client = distributed.Client(address)
+    except (ValueError, AssertionError) as error:
+        raise UsageError(
+            f"not the address of a scheduler: {error}", "scheduler", None, address,
+            "such as tcp://host:8786",
+        ) from error  # fmt: skip
+    waiting = iter(tasks)
+    running: dict[Any, Task] = {}
+    with client:
+        # One more than can run, so that no worker waits for us.
+        n_at_once = n_at_once or sum(client.nthreads().values()) + 1
+        try:
+            while True:
+                while len(running) < n_at_once and (task := next(waiting, None)) is not None:
+                    running[client.submit(work, task, pure=False)] = task
+                if not running:
+                    return
+                for future in distributed.wait(list(running), None, "FIRST_COMPLETED").done:
+                    yield running.pop(future), future.exception() or future.result()
+        except CancelledError as error:
+            raise NumchicError("the scheduler was lost", "scheduler", None, address) from error
