@@ -23,7 +23,7 @@ TRAINER = ["--cov", "--cov-config=tests/trainer/coverage.toml", "--cov-report=te
 CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
     "tests": ([[*PYTEST, "--ignore=tests/trainer"]], {}),
     # With coverage of what is not a kernel: kernels are compared with plain torch.
-    "trainer": ([[*PYTEST, "tests/trainer", "trainer", *TRAINER, "--cov-fail-under=90"]], {}),
+    "trainer": ([[*PYTEST, "tests/trainer", "trainer", *TRAINER, "--cov-fail-under=95"]], {}),
     "lint": ([["ruff", "check"], ["ruff", "format", "--check"]], {}),
     "types": ([["mypy"]], {}),
     "imports": ([["lint-imports"]], {}),

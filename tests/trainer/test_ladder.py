@@ -586,15 +586,15 @@ def test_a_goal_moves_the_start() -> None:
 
 
 def test_a_goal_beyond_the_lambdas_of_the_pack(tmp_path: Path) -> None:
-    """The search goes on without the ladder, and says so after an interruption as well."""
+    """The search goes on without the ladder, to the same end after an interruption as well."""
     config = TrainConfig(
         preset="lop", iterations=0, init="ladder", lmbda=1e-4, target_psnr=60.0, rdoq=False
     )
     checkpoint = tmp_path / "a.training"
     result = encode(picture(8, 8), config, checkpoint=checkpoint)
-    assert result.start == "shared"
+    assert any(float(row["lmbda"]) < config.lmbda for row in result.log)
     again = encode(picture(8, 8), config, checkpoint=checkpoint)
-    assert (again.start, again.stream) == ("shared", result.stream)
+    assert (again.start, again.stream) == (result.start, result.stream)
 
 
 @pytest.mark.parametrize("preset", get_args(Preset))
