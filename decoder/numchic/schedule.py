@@ -51,8 +51,8 @@ class Meter:
     ----------
     reporter : int
         The thread from which ``progress`` is called.
-    stopped_by : exception or None
-        What it has raised.
+    stopped : bool
+        Whether it has raised an exception.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Meter:
         self._done: Counter[str] = Counter()
         self.reporter = threading.get_ident()
         self._lock = threading.Lock()
-        self.stopped_by: BaseException | None = None
+        self.stopped = False
 
     def advance(self, stage: str, amount: int) -> None:
         """Count work that is done; it is reported at once only in the thread of the caller."""
@@ -78,8 +78,8 @@ class Meter:
         try:
             for stage in stages or self._totals:
                 self._progress(stage, self._done[stage], self._totals[stage])
-        except BaseException as error:
-            self.stopped_by = error
+        except BaseException:
+            self.stopped = True
             raise
 
 
@@ -121,6 +121,10 @@ class Job(Generic[T]):
         self._after = ()
         self.done = True
 
+    def forget(self) -> None:
+        """Let go of what the job refers to, which may refer to the job."""
+        self._work, self._after, self.error = None, (), None
+
     def result(self) -> T:
         """Result of a job that is done."""
         if self.error is not None:
@@ -158,8 +162,10 @@ class Schedule:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        must_stop = self._must_stop(error)
+        del error  # which may be raised again, and would refer to itself
         try:
-            if error is None or not self._must_stop(error):
+            if not must_stop:
                 self.finish()
         finally:
             with self._changed:
@@ -168,7 +174,9 @@ class Schedule:
                 self._changed.notify_all()
             for thread in self._others:
                 thread.join()
-            # Jobs refer to whoever added them, whose arrays would wait for the garbage collector.
+            # Arrays of whoever added them would wait for the garbage collector.
+            for job in self._added:
+                job.forget()
             self._added.clear()
 
     def add(self, work: Callable[[], T], after: Sequence[Job[Any]] = ()) -> Job[T]:
@@ -182,11 +190,6 @@ class Schedule:
         """
         self._meter.reporter = threading.get_ident()
         job = Job(work, after)
-        if self.threads == 1:
-            job.run()
-            if job.error is not None:
-                raise job.error
-            return job
         with self._changed:
             self._added.append(job)
             self._waiting.append(job)
@@ -197,6 +200,8 @@ class Schedule:
             with contextlib.suppress(RuntimeError):
                 thread.start()
                 self._others.append(thread)
+        if self.threads == 1:
+            self.help(job)
         return job
 
     def wait(self, job: Job[T]) -> T:
@@ -279,7 +284,7 @@ class Schedule:
         """Whether an error is none of the stream: it must reach the caller at once."""
         if error is None:
             return False
-        return not isinstance(error, NumchicError) or error is self._meter.stopped_by
+        return not isinstance(error, NumchicError) or self._meter.stopped
 
     def _release(self, work: Callable[[], None]) -> None:
         """Do something without holding the lock."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import gc
 import threading
 import time
+import weakref
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -134,15 +136,40 @@ def test_without_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == [0, 1, 2]
 
 
-def test_nothing_is_kept() -> None:
-    class Large:
-        pass
+class Large:
+    """Something like a picture."""
 
-    def work(large: Large) -> None:
-        pass
 
-    gc.collect()
-    with Schedule(2, Meter()) as schedule:
+def leave_block(threads: int, ending: str) -> weakref.ref[Large]:
+    """Leave a block of jobs that refer to something large, with an error or without."""
+    large = Large()
+
+    def progress(*_: object) -> None:
+        if ending == "callback":
+            raise CorruptError(ending)
+
+    def work(_: Large, job: list[Job[Any]]) -> None:
+        if ending == "job":
+            raise CorruptError(ending)
+        meter.advance("rendering", 1)
+
+    meter = Meter(progress, {"rendering": 3})
+    with suppress(CorruptError, GeneratorExit), Schedule(threads, meter) as schedule:
+        jobs: list[Job[Any]] = []
         for _ in range(3):
-            schedule.add(partial(work, Large()))
-    assert not [o for o in gc.get_objects() if isinstance(o, Large)]
+            jobs.append(schedule.add(partial(work, large, jobs)))
+        if ending == "close":
+            raise GeneratorExit
+        schedule.help(jobs[-1])
+    return weakref.ref(large)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("ending", ["end", "job", "callback", "close"])
+def test_nothing_waits_for_the_garbage_collector(threads: int, ending: str) -> None:
+    """It may be switched off, and does not know how large arrays are."""
+    gc.disable()
+    try:
+        assert leave_block(threads, ending)() is None
+    finally:
+        gc.enable()
