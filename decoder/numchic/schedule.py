@@ -150,7 +150,9 @@ class Schedule:
     def __init__(self, threads: int, meter: Meter) -> None:
         self.threads = min(threads, _MAX_THREADS)
         self._meter = meter
-        self._changed = threading.Condition()
+        # Not the condition but its lock is taken: an interruption cannot get in between.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: list[Job[Any]] = []
         self._added: list[Job[Any]] = []
         self._others: list[threading.Thread] = []
@@ -162,14 +164,14 @@ class Schedule:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        must_stop = self._must_stop(error)
-        del error  # which may be raised again, and would refer to itself
         try:
+            must_stop = self._must_stop(error)
+            del error  # which may be raised again, and would refer to itself
             if not must_stop:
                 self.finish()
         finally:
-            with self._changed:
-                self._over = True
+            self._over = True
+            with self._lock:
                 self._waiting.clear()
                 self._changed.notify_all()
             for thread in self._others:
@@ -190,7 +192,7 @@ class Schedule:
         """
         self._meter.reporter = threading.get_ident()
         job = Job(work, after)
-        with self._changed:
+        with self._lock:
             self._added.append(job)
             self._waiting.append(job)
             self._changed.notify()
@@ -206,7 +208,7 @@ class Schedule:
 
     def wait(self, job: Job[T]) -> T:
         """Wait until a job is done that was added before, and give its result."""
-        with self._changed:
+        with self._lock:
             while not job.done:
                 self._changed.wait(_PATIENCE)
                 self._release(self.pause)
@@ -215,7 +217,7 @@ class Schedule:
     def help(self, job: Job[T]) -> T:
         """Do jobs in the calling thread until a certain one is done, and give its result."""
         self._meter.reporter = threading.get_ident()
-        with self._changed:
+        with self._lock:
             while not job.done:
                 self._do_next()
         return job.result()
@@ -228,7 +230,7 @@ class Schedule:
         NumchicError
             That of the first job that failed.
         """
-        with self._changed:
+        with self._lock:
             while not all(job.done for job in self._added):
                 self._do_next()
             failed = [job for job in self._added if job.error is not None]
@@ -251,7 +253,7 @@ class Schedule:
 
     def _work(self) -> None:
         """Do jobs in another thread, until the end."""
-        with self._changed:
+        with self._lock:
             while not self._over:
                 self._do_next()
 
@@ -265,6 +267,8 @@ class Schedule:
             return
         self._waiting.remove(job)
         self._release(job.run)
+        if self._over:
+            return
         if job.error is None:
             self._added.remove(job)
         else:
@@ -288,11 +292,11 @@ class Schedule:
 
     def _release(self, work: Callable[[], None]) -> None:
         """Do something without holding the lock."""
-        self._changed.release()
         try:
+            self._lock.release()
             work()
         finally:
-            self._changed.acquire()
+            self._lock.acquire()
 
 
 class Bands:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 import weakref
@@ -96,6 +97,44 @@ def test_an_interruption_of_the_caller_stops_at_once() -> None:
         threading.Timer(0.2, gate.set).start()
         schedule.help(interrupted)
     assert done == []
+
+
+def interrupt_after(n_calls: int) -> bool:
+    """Interrupt a schedule after some call, which is where Python looks for signals.
+
+    Returns whether there were as many calls.
+    """
+    interrupted = False
+    patience = n_calls
+
+    def profile(_frame: object, event: str, _function: object) -> None:
+        nonlocal patience, interrupted
+        patience -= event == "c_return"
+        if patience == 0 and event == "c_return":
+            interrupted = True
+            raise KeyboardInterrupt
+
+    def decode() -> None:
+        # Where a condition is interrupted while it waits, the lock complains of that.
+        with suppress(KeyboardInterrupt, RuntimeError), Schedule(2, Meter()) as schedule:
+            schedule.add(lambda: None)
+            sys.setprofile(profile)
+            try:
+                schedule.add(partial(time.sleep, 0.001))
+                schedule.help(schedule.add(lambda: None))
+            finally:
+                sys.setprofile(None)
+
+    before = set(threading.enumerate())
+    caller = threading.Thread(target=decode, daemon=True)
+    caller.start()
+    caller.join(10)
+    assert set(threading.enumerate()) == before
+    return interrupted
+
+
+def test_an_interruption_at_any_moment_blocks_nobody() -> None:
+    assert all(map(interrupt_after, range(1, 30)))
 
 
 def test_an_error_of_the_callback_is_none_of_the_stream() -> None:
