@@ -195,7 +195,7 @@ class Schedule:
         with self._lock:
             self._added.append(job)
             self._waiting.append(job)
-            self._changed.notify()
+            self._changed.notify_all()
         if len(self._others) < min(self.threads - 1, len(self._added)):
             thread = threading.Thread(target=self._work, name="numchic", daemon=True)
             # Where the system has no thread left, the calling one does the work.

@@ -50,6 +50,24 @@ def test_the_caller_helps() -> None:
     assert len(seen) == 2
 
 
+def test_a_new_job_wakes_who_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only somebody who waits for a certain job, and came first."""
+    gate, begun = threading.Event(), threading.Event()
+    with Schedule(3, Meter()) as schedule:
+        first = schedule.add(gate.wait)
+        schedule.add(lambda: None)  # for a thread that is free afterwards
+        time.sleep(0.05)
+        monkeypatch.setattr("numchic.schedule._PATIENCE", 60)
+        waiting = threading.Thread(target=schedule.wait, args=(first,), daemon=True)
+        waiting.start()
+        time.sleep(0.3)
+        schedule.add(begun.set)
+        found = begun.wait(5)
+        gate.set()
+        waiting.join()
+    assert found
+
+
 def test_no_more_threads_than_jobs() -> None:
     before = threading.active_count()
     with Schedule(1000, Meter()) as schedule:
