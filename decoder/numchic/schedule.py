@@ -32,7 +32,6 @@ are reported again. An exception that the callback raises stops the work and rea
 BAND_ROWS = 64
 """Rows that the stages after the latents work on at a time."""
 
-_MAX_THREADS = 64  # more find nothing to do
 _PATIENCE = 0.1  # seconds between two reports while other threads work
 
 T = TypeVar("T")
@@ -148,7 +147,7 @@ class Schedule:
     """
 
     def __init__(self, threads: int, meter: Meter) -> None:
-        self.threads = min(threads, _MAX_THREADS)
+        self.threads = threads
         self._meter = meter
         # Not the condition but its lock is taken: an interruption cannot get in between.
         self._lock = threading.RLock()
