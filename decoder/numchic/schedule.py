@@ -174,7 +174,9 @@ class Schedule:
                 self._waiting.clear()
                 self._changed.notify_all()
             for thread in self._others:
-                thread.join()
+                # One of them may be here, to collect a generator as garbage.
+                if thread is not threading.current_thread():
+                    thread.join()
             # Arrays of whoever added them would wait for the garbage collector.
             for job in self._added:
                 job.forget()

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -191,6 +192,41 @@ def test_without_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         for i in range(3):
             schedule.add(partial(done.append, i))
     assert done == [0, 1, 2]
+
+
+def test_another_thread_may_collect_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of a generator that is garbage is left in whatever thread collects it."""
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: unraisable.append(error.exc_value))
+    gate = threading.Event()
+
+    def collect() -> None:
+        gate.wait()
+        gc.collect()
+
+    def generate(cycle: list[Any]) -> Generator[None, None, None]:
+        with Schedule(3, Meter()) as schedule:
+            schedule.add(gate.wait)
+            schedule.add(collect)
+            yield
+        cycle.clear()
+
+    before = set(threading.enumerate())
+    gc.disable()
+    try:
+        cycle: list[Any] = []
+        cycle.append(generate(cycle))
+        next(cycle[0])
+        del cycle
+        threads = set(threading.enumerate()) - before
+        gate.set()
+        for thread in threads:
+            thread.join(10)
+    finally:
+        gc.enable()
+    assert len(threads) == 2
+    assert set(threading.enumerate()) == before
+    assert unraisable == []
 
 
 class Large:
