@@ -195,7 +195,7 @@ class OpenedStream:
         self, stream: Coded, wanted: Sequence[int], threads: int, progress: Progress | None
     ) -> Generator[Picture, None, None]:
         integrity = self._extras.integrity
-        check = integrity() if integrity and len(wanted) == self.n_frames else None
+        check = integrity(stream) if integrity and len(wanted) == self.n_frames else None
         decoder = self._generation.frame_decoder(stream)
         for place, frame in decode_video(
             stream.places, wanted, decoder, threads=threads, progress=progress
