@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The Cool-chic 5.0 bitstream, both directions.
 
-Importing this package does not import Numba; the modules with kernels, ``laplace`` and
-``rangecoder``, are imported by name where they are needed.
+Importing this package does not import Numba; the modules with kernels, such as ``v5.laplace`` and
+``v5.rangecoder``, are imported by name where they are needed.
 """
 
 from numchic_bitstream.dump import dump

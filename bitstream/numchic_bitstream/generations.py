@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Streams of any generation.
 
-The modules of this package read and write Cool-chic 5.0. The older generations, which are another
-format, are in ``numchic_bitstream.v4``.
+Cool-chic 5.0 is read and written in ``numchic_bitstream.v5``; the older generations, which are
+another format, are read in ``numchic_bitstream.v4``.
 """
 
 from __future__ import annotations

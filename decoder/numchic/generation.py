@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from numchic.info import FrameInfo, TrailerInfo
 from numchic.video import DecodedFrame, FrameDecoder
@@ -23,10 +23,10 @@ class IntegrityCheck(Protocol):
 
 
 class Extras(NamedTuple):
-    """What a trailer adds to a stream: metadata, and something that makes a check."""
+    """What a trailer adds to a stream: metadata, and something that makes a check of the stream."""
 
     metadata: Metadata | None = None
-    integrity: Callable[[], IntegrityCheck] | None = None
+    integrity: Callable[[Any], IntegrityCheck] | None = None
 
 
 class Generation(Protocol[Stream_contra, Header_contra]):

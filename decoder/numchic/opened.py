@@ -28,6 +28,7 @@ Source = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes]
 
 # Latents are decoded by one thread, so that more than a few others find nothing to do.
 _MAX_DEFAULT_THREADS = 4
+_MAX_THREADS = 64  # more find nothing to do
 
 
 class OpenedStream:
@@ -184,7 +185,7 @@ class OpenedStream:
         """Check arguments and memory at once; decode when pictures are asked for."""
         if threads is None:
             threads = _default_threads()
-        threads = as_integer(threads, "threads", 1)
+        threads = min(as_integer(threads, "threads", 1), _MAX_THREADS)
         if progress is not None and not callable(progress):
             raise UsageError("not callable", "progress", None, type(progress).__name__)
         self._limits.check("memory_bytes", estimate_memory(self._coded, threads, wanted))
@@ -194,7 +195,7 @@ class OpenedStream:
         self, stream: Coded, wanted: Sequence[int], threads: int, progress: Progress | None
     ) -> Generator[Picture, None, None]:
         integrity = self._extras.integrity
-        check = integrity() if integrity and len(wanted) == self.n_frames else None
+        check = integrity(stream) if integrity and len(wanted) == self.n_frames else None
         decoder = self._generation.frame_decoder(stream)
         for place, frame in decode_video(
             stream.places, wanted, decoder, threads=threads, progress=progress

@@ -32,7 +32,6 @@ are reported again. An exception that the callback raises stops the work and rea
 BAND_ROWS = 64
 """Rows that the stages after the latents work on at a time."""
 
-_MAX_THREADS = 64  # more find nothing to do
 _PATIENCE = 0.1  # seconds between two reports while other threads work
 
 T = TypeVar("T")
@@ -51,8 +50,8 @@ class Meter:
     ----------
     reporter : int
         The thread from which ``progress`` is called.
-    stopped_by : exception or None
-        What it has raised.
+    stopped : bool
+        Whether it has raised an exception.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class Meter:
         self._done: Counter[str] = Counter()
         self.reporter = threading.get_ident()
         self._lock = threading.Lock()
-        self.stopped_by: BaseException | None = None
+        self.stopped = False
 
     def advance(self, stage: str, amount: int) -> None:
         """Count work that is done; it is reported at once only in the thread of the caller."""
@@ -78,8 +77,8 @@ class Meter:
         try:
             for stage in stages or self._totals:
                 self._progress(stage, self._done[stage], self._totals[stage])
-        except BaseException as error:
-            self.stopped_by = error
+        except BaseException:
+            self.stopped = True
             raise
 
 
@@ -121,6 +120,10 @@ class Job(Generic[T]):
         self._after = ()
         self.done = True
 
+    def forget(self) -> None:
+        """Let go of what the job refers to, which may refer to the job."""
+        self._work, self._after, self.error = None, (), None
+
     def result(self) -> T:
         """Result of a job that is done."""
         if self.error is not None:
@@ -144,9 +147,11 @@ class Schedule:
     """
 
     def __init__(self, threads: int, meter: Meter) -> None:
-        self.threads = min(threads, _MAX_THREADS)
+        self.threads = threads
         self._meter = meter
-        self._changed = threading.Condition()
+        # Not the condition but its lock is taken: an interruption cannot get in between.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: list[Job[Any]] = []
         self._added: list[Job[Any]] = []
         self._others: list[threading.Thread] = []
@@ -159,16 +164,22 @@ class Schedule:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         try:
-            if error is None or not self._must_stop(error):
+            must_stop = self._must_stop(error)
+            del error  # which may be raised again, and would refer to itself
+            if not must_stop:
                 self.finish()
         finally:
-            with self._changed:
-                self._over = True
+            self._over = True
+            with self._lock:
                 self._waiting.clear()
                 self._changed.notify_all()
             for thread in self._others:
-                thread.join()
-            # Jobs refer to whoever added them, whose arrays would wait for the garbage collector.
+                # One of them may be here, to collect a generator as garbage.
+                if thread is not threading.current_thread():
+                    thread.join()
+            # Arrays of whoever added them would wait for the garbage collector.
+            for job in self._added:
+                job.forget()
             self._added.clear()
 
     def add(self, work: Callable[[], T], after: Sequence[Job[Any]] = ()) -> Job[T]:
@@ -182,26 +193,23 @@ class Schedule:
         """
         self._meter.reporter = threading.get_ident()
         job = Job(work, after)
-        if self.threads == 1:
-            job.run()
-            if job.error is not None:
-                raise job.error
-            return job
-        with self._changed:
+        with self._lock:
             self._added.append(job)
             self._waiting.append(job)
-            self._changed.notify()
+            self._changed.notify_all()
         if len(self._others) < min(self.threads - 1, len(self._added)):
             thread = threading.Thread(target=self._work, name="numchic", daemon=True)
             # Where the system has no thread left, the calling one does the work.
             with contextlib.suppress(RuntimeError):
                 thread.start()
                 self._others.append(thread)
+        if self.threads == 1:
+            self.help(job)
         return job
 
     def wait(self, job: Job[T]) -> T:
         """Wait until a job is done that was added before, and give its result."""
-        with self._changed:
+        with self._lock:
             while not job.done:
                 self._changed.wait(_PATIENCE)
                 self._release(self.pause)
@@ -210,7 +218,7 @@ class Schedule:
     def help(self, job: Job[T]) -> T:
         """Do jobs in the calling thread until a certain one is done, and give its result."""
         self._meter.reporter = threading.get_ident()
-        with self._changed:
+        with self._lock:
             while not job.done:
                 self._do_next()
         return job.result()
@@ -223,7 +231,7 @@ class Schedule:
         NumchicError
             That of the first job that failed.
         """
-        with self._changed:
+        with self._lock:
             while not all(job.done for job in self._added):
                 self._do_next()
             failed = [job for job in self._added if job.error is not None]
@@ -246,7 +254,7 @@ class Schedule:
 
     def _work(self) -> None:
         """Do jobs in another thread, until the end."""
-        with self._changed:
+        with self._lock:
             while not self._over:
                 self._do_next()
 
@@ -260,6 +268,8 @@ class Schedule:
             return
         self._waiting.remove(job)
         self._release(job.run)
+        if self._over:
+            return
         if job.error is None:
             self._added.remove(job)
         else:
@@ -279,15 +289,15 @@ class Schedule:
         """Whether an error is none of the stream: it must reach the caller at once."""
         if error is None:
             return False
-        return not isinstance(error, NumchicError) or error is self._meter.stopped_by
+        return not isinstance(error, NumchicError) or self._meter.stopped
 
     def _release(self, work: Callable[[], None]) -> None:
         """Do something without holding the lock."""
-        self._changed.release()
         try:
+            self._lock.release()
             work()
         finally:
-            self._changed.acquire()
+            self._lock.acquire()
 
 
 class Bands:

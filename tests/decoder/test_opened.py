@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ def test_a_stream_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         list(stream.frames())
         stream.decode(1)
     assert calls == [1]
+
+
+def test_a_closed_stream_is_forgotten() -> None:
+    """Also by what compares it with its trailer."""
+    stream = numchic.open(builders.with_trailer(STILL, Metadata()))
+    coded = weakref.ref(stream._coded)
+    stream.close()
+    assert coded() is None
 
 
 def test_a_closed_stream() -> None:

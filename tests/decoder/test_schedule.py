@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
+import weakref
+from collections.abc import Generator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -45,6 +49,24 @@ def test_the_caller_helps() -> None:
             schedule.add(work)
     assert threading.get_ident() in seen
     assert len(seen) == 2
+
+
+def test_a_new_job_wakes_who_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only somebody who waits for a certain job, and came first."""
+    gate, begun = threading.Event(), threading.Event()
+    with Schedule(3, Meter()) as schedule:
+        first = schedule.add(gate.wait)
+        schedule.add(lambda: None)  # for a thread that is free afterwards
+        time.sleep(0.05)
+        monkeypatch.setattr("numchic.schedule._PATIENCE", 60)
+        waiting = threading.Thread(target=schedule.wait, args=(first,), daemon=True)
+        waiting.start()
+        time.sleep(0.3)
+        schedule.add(begun.set)
+        found = begun.wait(5)
+        gate.set()
+        waiting.join()
+    assert found
 
 
 def test_no_more_threads_than_jobs() -> None:
@@ -96,6 +118,44 @@ def test_an_interruption_of_the_caller_stops_at_once() -> None:
     assert done == []
 
 
+def interrupt_after(n_calls: int) -> bool:
+    """Interrupt a schedule after some call, which is where Python looks for signals.
+
+    Returns whether there were as many calls.
+    """
+    interrupted = False
+    patience = n_calls
+
+    def profile(_frame: object, event: str, _function: object) -> None:
+        nonlocal patience, interrupted
+        patience -= event == "c_return"
+        if patience == 0 and event == "c_return":
+            interrupted = True
+            raise KeyboardInterrupt
+
+    def decode() -> None:
+        # Where a condition is interrupted while it waits, the lock complains of that.
+        with suppress(KeyboardInterrupt, RuntimeError), Schedule(2, Meter()) as schedule:
+            schedule.add(lambda: None)
+            sys.setprofile(profile)
+            try:
+                schedule.add(partial(time.sleep, 0.001))
+                schedule.help(schedule.add(lambda: None))
+            finally:
+                sys.setprofile(None)
+
+    before = set(threading.enumerate())
+    caller = threading.Thread(target=decode, daemon=True)
+    caller.start()
+    caller.join(10)
+    assert set(threading.enumerate()) == before
+    return interrupted
+
+
+def test_an_interruption_at_any_moment_blocks_nobody() -> None:
+    assert all(map(interrupt_after, range(1, 30)))
+
+
 def test_an_error_of_the_callback_is_none_of_the_stream() -> None:
     calls: list[int] = []
 
@@ -134,15 +194,75 @@ def test_without_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == [0, 1, 2]
 
 
-def test_nothing_is_kept() -> None:
-    class Large:
-        pass
+def test_another_thread_may_collect_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of a generator that is garbage is left in whatever thread collects it."""
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: unraisable.append(error.exc_value))
+    gate = threading.Event()
 
-    def work(large: Large) -> None:
-        pass
+    def collect() -> None:
+        gate.wait()
+        gc.collect()
 
-    gc.collect()
-    with Schedule(2, Meter()) as schedule:
+    def generate(cycle: list[Any]) -> Generator[None, None, None]:
+        with Schedule(3, Meter()) as schedule:
+            schedule.add(gate.wait)
+            schedule.add(collect)
+            yield
+        cycle.clear()
+
+    before = set(threading.enumerate())
+    gc.disable()
+    try:
+        cycle: list[Any] = []
+        cycle.append(generate(cycle))
+        next(cycle[0])
+        del cycle
+        threads = set(threading.enumerate()) - before
+        gate.set()
+        for thread in threads:
+            thread.join(10)
+    finally:
+        gc.enable()
+    assert len(threads) == 2
+    assert set(threading.enumerate()) == before
+    assert unraisable == []
+
+
+class Large:
+    """Something like a picture."""
+
+
+def leave_block(threads: int, ending: str) -> weakref.ref[Large]:
+    """Leave a block of jobs that refer to something large, with an error or without."""
+    large = Large()
+
+    def progress(*_: object) -> None:
+        if ending == "callback":
+            raise CorruptError(ending)
+
+    def work(_: Large, job: list[Job[Any]]) -> None:
+        if ending == "job":
+            raise CorruptError(ending)
+        meter.advance("rendering", 1)
+
+    meter = Meter(progress, {"rendering": 3})
+    with suppress(CorruptError, GeneratorExit), Schedule(threads, meter) as schedule:
+        jobs: list[Job[Any]] = []
         for _ in range(3):
-            schedule.add(partial(work, Large()))
-    assert not [o for o in gc.get_objects() if isinstance(o, Large)]
+            jobs.append(schedule.add(partial(work, large, jobs)))
+        if ending == "close":
+            raise GeneratorExit
+        schedule.help(jobs[-1])
+    return weakref.ref(large)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("ending", ["end", "job", "callback", "close"])
+def test_nothing_waits_for_the_garbage_collector(threads: int, ending: str) -> None:
+    """It may be switched off, and does not know how large arrays are."""
+    gc.disable()
+    try:
+        assert leave_block(threads, ending)() is None
+    finally:
+        gc.enable()

@@ -223,6 +223,14 @@ def test_arguments_and_headers_are_checked_at_once() -> None:
         assert caught.value.field == field
 
 
+def test_threads_that_find_nothing_to_do_take_no_memory() -> None:
+    data = builders.video(structure=VideoHeader(n_frames=200, p_pos=tuple(range(1, 200))))
+    limits = numchic.Limits(memory_bytes=estimate_memory(read_stream(data), 64))
+    pictures = numchic.decode_frames(data, threads=1000, limits=limits)
+    assert next(pictures).height == 4
+    pictures.close()
+
+
 def test_work_counts_frames_and_warping() -> None:
     still = numchic.Limits(total_work=read_work(builders.video(structure=VideoHeader())))
     with pytest.raises(numchic.LimitError, match="total_work"):

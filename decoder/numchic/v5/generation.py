@@ -45,7 +45,7 @@ def read_extras(stream: Stream, data: bytes, limits: Limits, check: bool) -> Ext
         return Extras()
     if trailer is None:
         return Extras()
-    return Extras(trailer.metadata, partial(IntegrityCheck, stream, trailer) if check else None)
+    return Extras(trailer.metadata, partial(IntegrityCheck, trailer=trailer) if check else None)
 
 
 def frame_work(stream: Stream) -> Iterator[int]:
