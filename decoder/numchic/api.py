@@ -20,17 +20,17 @@ def open(  # noqa: A001 - as numchic.open, like PIL.Image.open
     Parameters
     ----------
     source, limits, check_integrity
-        As for :func:`decode`.
+        See :func:`decode`.
 
     Returns
     -------
     OpenedStream
-        With ``info``, ``metadata``, ``decode(index)`` and ``frames()``; a context manager.
+        It has ``info``, ``metadata``, ``decode(index)`` and ``frames()``, and is a context manager.
 
     Raises
     ------
     StreamError, UnsupportedError, LimitError, UsageError, OSError
-        As for :func:`decode`, without what is noticed only by decoding.
+        See :func:`decode`; what only decoding notices is not raised here.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def decode(
     Returns
     -------
     Picture
-        With the metadata of the trailer.
+        It carries the metadata of the trailer.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def decode_frames(
     Parameters
     ----------
     source, limits, threads, check_integrity
-        As for :func:`decode`. Latents and samples are compared with the trailer before the last
+        See :func:`decode`. Latents and samples are compared with the trailer before the last
         frame is given, if all frames are decoded.
     frames : slice, optional
         Display indices of the frames wanted, from 0, such as ``slice(10, 20)``; with a positive
@@ -139,7 +139,7 @@ def decode_frames(
     Raises
     ------
     StreamError, UnsupportedError, LimitError, UsageError, OSError
-        As for :func:`decode`. Payloads are read when their frame is decoded.
+        See :func:`decode`. Payloads are read when their frame is decoded.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def read_info(source: Source, *, limits: Limits | None = None) -> StreamInfo:
     Raises
     ------
     StreamError, LimitError, OSError
-        As for :func:`decode`.
+        See :func:`decode`.
     """
     with open(source, limits=limits, check_integrity=False) as stream:
         return stream.info

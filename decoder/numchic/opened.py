@@ -41,7 +41,7 @@ class OpenedStream:
     ----------
     n_frames : int
     img_size : (height, width)
-        Of every frame.
+        Every frame has this size.
     data_type : {"rgb", "yuv420", "yuv444"}
     bitdepth : int
         Bits per sample.

@@ -229,7 +229,7 @@ class Schedule:
         Raises
         ------
         NumchicError
-            That of the first job that failed.
+            The first job that failed raised it.
         """
         with self._lock:
             while not all(job.done for job in self._added):

@@ -85,7 +85,7 @@ def max_pictures(places: Sequence[CodedFrame], wanted: Sequence[int], ahead: int
     Parameters
     ----------
     places, wanted
-        As for :func:`decoding_order`.
+        See :func:`decoding_order`.
     ahead : int
         How many frames are begun before their time. They and their references are held as well.
     """

@@ -38,7 +38,7 @@ def load(
     image : Image
         Not loaded yet.
     name : str
-        Of the file, for errors.
+        Errors call the file so.
 
     Returns
     -------

@@ -47,7 +47,7 @@ def encode(
         metadata of the picture are used if the settings say so.
     config : TrainConfig, optional
     bitdepth : int
-        Of an array, 8 .. 16.
+        An array has samples of this many bits, 8 .. 16.
     progress : callable, optional
         Called with an :class:`Event` after every iteration. An exception that it raises stops the
         encode; with a checkpoint it can go on later.

@@ -109,9 +109,9 @@ class Search:
     Attributes
     ----------
     lmbda : float
-        Of the present attempt.
+        The present attempt has this lambda.
     attempts : list of Attempt
-        Those that missed the goal.
+        These attempts missed the goal.
     nearest : EncodeResult or None
         What came nearest to it so far.
     """

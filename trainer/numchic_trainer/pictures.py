@@ -72,13 +72,14 @@ def read_picture(
     Parameters
     ----------
     source : Path or binary file
-        Of a file its contents tell the format; it is ``.yuv`` if they do not and ``size`` is given.
+        The contents of a binary file tell its format; it is ``.yuv`` if they do not and ``size`` is
+        given.
     size : (int, int), optional
         Height and width of a ``.yuv`` file.
     data_type : {"yuv420", "yuv444"}, optional
-        Of a ``.yuv`` or ``.npy`` file.
+        A ``.yuv`` or ``.npy`` file has chroma of this kind.
     bitdepth : int, optional
-        Of a ``.yuv`` or ``.npy`` file, 8 .. 16.
+        A ``.yuv`` or ``.npy`` file has samples of this many bits, 8 .. 16.
 
     Returns
     -------

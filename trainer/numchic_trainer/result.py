@@ -41,7 +41,7 @@ class EncodeResult:
     Attributes
     ----------
     stream : bytes
-        With its trailer.
+        The stream, with its trailer.
     trailer_bytes : int
         Size of the trailer; 0 if there is none.
     preset : str
@@ -50,9 +50,9 @@ class EncodeResult:
     lmbda : float
         Differs from the one of the settings if a rate or quality was asked for.
     psnr_db, mse : float
-        Of the decoded picture; the error in [0, 1] units.
+        Quality of the decoded picture; the error is in [0, 1] units.
     bits_per_pixel : float
-        Of the stream without its trailer.
+        Rate of the stream without its trailer.
     loss : float
         mse + lambda * bits_per_pixel.
     goal_met : bool

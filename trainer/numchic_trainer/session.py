@@ -22,7 +22,7 @@ class Session:
     Parameters
     ----------
     identity : str
-        Of picture and settings; a checkpoint is only loaded for the same.
+        It stands for picture and settings; a checkpoint is only loaded for the same.
     training : Training
     search : Search
     progress : callable or None

@@ -28,7 +28,7 @@ def to_picture(image: Source, bitdepth: int = 8) -> Picture:
     ----------
     image : Picture, path, Pillow image, or uint8 or uint16 of shape (H, W, 3)
     bitdepth : int
-        Of an array, 8 .. 16.
+        An array has samples of this many bits, 8 .. 16.
 
     Raises
     ------

@@ -89,7 +89,8 @@ def restored(samples: NDArray[np.uint16], bitdepth: int) -> NDArray[np.uint16] |
     Parameters
     ----------
     samples : uint16[...]
-        Of 16 bits; those below ``bitdepth`` may repeat the others, as :func:`expanded` does, or be
+        They have 16 bits; those below ``bitdepth`` may repeat the others, as :func:`expanded`
+        does, or be
         zero.
     bitdepth : int
         8 .. 16, such as :func:`significant_bits` finds.

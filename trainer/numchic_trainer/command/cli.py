@@ -40,15 +40,17 @@ def _require_torch() -> None:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Encodes at the same time, each a process.",
+    help="So many pictures are encoded at the same time, each in a process of its own.",
 )
 @click.option(
-    "--log", type=click.Path(path_type=Path), help="Write the training log: .csv or .jsonl."
+    "--log",
+    type=click.Path(path_type=Path),
+    help="The training log goes into this file: .csv or .jsonl.",
 )
 @click.option(
     "--report",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for pictures of what was done: index.html.",
+    help="This folder gets pictures of what was done, in index.html.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted encode.")
 @click.option("--restart", is_flag=True, help="Throw an interrupted encode away.")
@@ -75,13 +77,18 @@ def encode_command(**arguments: Any) -> None:
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the streams and summary.csv; default: DIR.",
+    help="The streams and summary.csv go into this folder. The default is DIR.",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster; default: this machine.")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="The pictures are encoded on this Dask cluster. The default is this machine.",
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Encodes at the same time; default: one per processor or worker thread.",
+    help="So many pictures are encoded at the same time. The default is one per processor or "
+    "thread of a worker.",
 )
 def encode_batch_command(**arguments: Any) -> None:
     """Encode all pictures of the folder DIR.
@@ -102,15 +109,20 @@ def encode_batch_command(**arguments: Any) -> None:
     "--images",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     required=True,
-    help="Folder of photographs; a dozen are enough.",
+    help="The photographs to learn from are in this folder; a dozen are enough.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The pack: .npz."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The pack goes into this file: .npz.",
 )
 @options("settings", table_of(LadderConfig))
 @option("threads", Setting(THREADS, "The training uses this many threads."), 1)
 @click.option(
-    "--log", type=click.Path(path_type=Path), help="Write the training log: .csv or .jsonl."
+    "--log",
+    type=click.Path(path_type=Path),
+    help="The training log goes into this file: .csv or .jsonl.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
 @click.option("--restart", is_flag=True, help="Throw an interrupted training away.")
@@ -137,7 +149,11 @@ def ladder_command() -> None:
 @ladder_command.command("inspect")
 @click.argument("picture", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--pack", type=click.Path(path_type=Path), help="Default: the one that is shipped.")
+@click.option(
+    "--pack",
+    type=click.Path(path_type=Path),
+    help="This pack is looked at. The default is the one that is shipped.",
+)
 @option("preset", Setting(choice(*PRESETS), "These networks decode the latents."), "hop")
 @option("lmbda", Setting(LMBDA, "The latents are for this price of a bit."), 1e-3)
 def inspect_command(**arguments: Any) -> None:
