@@ -14,7 +14,10 @@ import builders
 import numchic
 from numchic.v5.work import estimate_work
 from numchic_bitstream import (
+    CoolChic,
     CoolChicHeader,
+    Frame,
+    FrameHeader,
     LimitError,
     Limits,
     Stream,
@@ -100,3 +103,16 @@ def test_work_of_many_frames_is_noticed_early() -> None:
         numchic.open(data, limits=Limits(work=work - 1))
     assert (caught.value.field, caught.value.found) == ("work", work)
     assert numchic.open(data, limits=Limits(work=work, total_work=100 * work)).n_frames == 100
+
+
+def test_long_videos_are_within_the_default_limits() -> None:
+    """Work is limited by frame: 500 frames of 832 x 480 were refused when it was that of all."""
+    header = builders.header(
+        img_size=(480, 832), latent_resolution=(0, 6), spatial_context_arm=16,
+        n_hidden_layers_arm=2, nn_n_bytes=1, n_bytes_latent=4,
+    )  # fmt: skip
+    coolchic = CoolChic(header, bytes(1), bytes(4))
+    frames = tuple(Frame(FrameHeader(display_index=i), coolchic) for i in range(500))
+    data = write_stream(Stream(VideoHeader(intra_pos=tuple(range(500))), frames))
+    assert 500 * estimate_work(header) > 5e11
+    assert numchic.open(data).n_frames == 500

@@ -60,8 +60,8 @@ def run_in_processes(
 
     Notes
     -----
-    The generator has to be closed (:func:`contextlib.closing`); the processes then end within about a
-    second, or when they have saved their work.
+    The generator has to be closed (:func:`contextlib.closing`); the processes then end within about
+    a second, or when they have saved their work.
     """
     waiting = iter(tasks)
     idle: list[_Worker] = []
