@@ -57,7 +57,7 @@ class OpenedStream:
         stream = read_any(self._data, self._limits)
         self._generation = generation(stream.generation)
         self._stream: Coded | None = stream
-        self._check_work(stream)
+        check_work(stream, self._limits)
         self._extras = self._generation.read_extras(
             stream, self._data, self._limits, check_integrity
         )
@@ -66,13 +66,6 @@ class OpenedStream:
         self.img_size = stream.img_size
         self.data_type = stream.data_type
         self.bitdepth = stream.bitdepth
-
-    def _check_work(self, stream: Coded) -> None:
-        total = 0
-        for work in self._generation.frame_work(stream):
-            self._limits.check("work", work)
-            total += work
-            self._limits.check("total_work", total)
 
     def __repr__(self) -> str:
         height, width = self.img_size
@@ -203,6 +196,15 @@ class OpenedStream:
             if check is not None:
                 check.add(place, frame)
             yield dataclasses.replace(frame.picture, metadata=self.metadata)
+
+
+def check_work(stream: Coded, limits: Limits) -> None:
+    """Raise a LimitError if a frame, or all of them, would take too much time."""
+    total = 0
+    for work in generation(stream.generation).frame_work(stream):
+        limits.check("work", work)
+        total += work
+        limits.check("total_work", total)
 
 
 def read_source(source: Source, limits: Limits) -> bytes:

@@ -35,7 +35,7 @@ def test_wheel(tmp_path: Path) -> None:
         names = archive.namelist()
         packs = {i.filename: i.compress_size for i in archive.infolist() if "/packs/" in i.filename}
     # Packs are what the trainer has learned; the code of all generations is small.
-    assert wheel.stat().st_size - sum(packs.values()) < 350_000
+    assert wheel.stat().st_size - sum(packs.values()) < 400_000
     assert len(packs) == 2
     assert max(packs.values()) < 1_500_000
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from numchic.memory import estimate_memory
+from numchic.opened import check_work
 from numchic.picture import Picture
 from numchic.v5.frame import to_samples
 from numchic_bitstream import (
@@ -59,6 +60,7 @@ def decode_stages(data: bytes) -> Iterator[tuple[str, NDArray[Any]]]:
     stream = read_stream(data, limits)
     if len(stream.frames) > 1:
         raise UnsupportedError("no torch modules for videos", "n_frames", 0, len(stream.frames), 1)
+    check_work(stream, limits)
     limits.check("memory_bytes", estimate_memory(stream))
     (frame,) = stream.frames
     part, header = frame.residue, frame.residue.header

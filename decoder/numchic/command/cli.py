@@ -80,14 +80,14 @@ def _hint(error: BaseException) -> str:
     """What can be done about it."""
     if not isinstance(error, NumchicError) or isinstance(error, UsageError):
         return ""
-    field = error.field or ""
+    field, hint = error.field or "", ""
     if isinstance(error, LimitError) and field in LIMIT_OPTIONS:
-        return f"; see {LIMIT_OPTIONS[field]}"
+        hint = f"; see {LIMIT_OPTIONS[field]}"
     if isinstance(error, StreamError) and (error.offset or 0) < 8:
         return "; is this a Cool-chic stream?"
     if field == "metadata_bytes" or field.startswith("trailer"):
-        return "; numchic decode --ignore-integrity does not look at the trailer"
-    return ""
+        hint += "; numchic decode --ignore-integrity does not look at the trailer"
+    return hint
 
 
 def run() -> None:
