@@ -30,7 +30,8 @@ def test_our_suites() -> None:
 def test_what_only_others_may_refuse() -> None:
     """Vectors beyond the reference implementation, whose stages are known, are decoded by ours."""
     odd = [v for v in own_vectors(Level.FULL) if v.expect is Expect.EITHER and "dense" in v.digests]
-    assert [v.path.stem for v in odd] == ["arm-63-bits", "ifce-beyond-64-bits-unless-normalised"]
+    names = {v.path.stem for v in odd}
+    assert names == {"arm-63-bits", "ifce-beyond-64-bits-unless-normalised"}
     for vector in odd:
         numchic.decode(vector.path)
 
