@@ -17,6 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 KERNELS = ["tests/bitstream", "tests/decoder", "--deselect", "tests/decoder/test_hostile.py"]
+NO_KERNELS = [
+    f"--ignore=tests/decoder/test_{name}.py"
+    for name in ("cli", "images", "pillow", "pool", "schedule", "surroundings")
+]
 
 TRAINER = ["--cov", "--cov-config=tests/trainer/coverage.toml", "--cov-report=term:skip-covered"]
 
@@ -32,8 +36,8 @@ CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
         [[*PYTEST, *KERNELS, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]],
         {"NUMBA_DISABLE_JIT": "1"},
     ),
-    # Compiled kernels with every index checked.
-    "bounds": ([[*PYTEST, *KERNELS, "tests/fuzz"]], {"NUMBA_BOUNDSCHECK": "1"}),
+    # Compiled kernels with every index checked; files, commands and processes have none of their own.
+    "bounds": ([[*PYTEST, *KERNELS, *NO_KERNELS, "tests/fuzz"]], {"NUMBA_BOUNDSCHECK": "1"}),
 }
 
 
