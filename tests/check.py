@@ -36,7 +36,7 @@ CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
         [[*PYTEST, *KERNELS, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]],
         {"NUMBA_DISABLE_JIT": "1"},
     ),
-    # Compiled kernels with every index checked; files, commands and processes have none of their own.
+    # Compiled kernels with every index checked. Files, commands and processes have no kernels.
     "bounds": ([[*PYTEST, *KERNELS, *NO_KERNELS, "tests/fuzz"]], {"NUMBA_BOUNDSCHECK": "1"}),
 }
 
