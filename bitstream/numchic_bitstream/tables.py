@@ -151,8 +151,10 @@ class _HeaderReader(TableReader):
         if name == "n_bytes_header":
             left = len(self.reader.data) - self.entries[0].bit_offset // 8
             if found > left:
-                reason, entry = "the header reaches past the end of the data", self.entries[-1]
-                raise TruncatedError(reason, name, entry.bit_offset // 8, found, f"<= {left}")
+                offset = self.entries[-1].bit_offset // 8
+                raise TruncatedError(
+                    "the header reaches past the end of the data", name, offset, found, f"<= {left}"
+                )
         return found
 
 

@@ -186,10 +186,11 @@ class _StreamReader:
         for field, allowed in expected.items():
             found = getattr(header, field)
             if found != allowed:
-                reason, offset = "disagrees with the stream", parsed.offset(field)
+                offset = parsed.offset(field)
                 if field == "display_index" and self._is_there(header.display_index):
                     reason = f"frame {found} is stored again; was the encode resumed?"
-                raise CorruptError(reason, field, offset, found, allowed)
+                    raise CorruptError(reason, field, offset, found, allowed)
+                raise CorruptError("disagrees with the stream", field, offset, found, allowed)
         self.position += header.n_bytes_header
         residue = self._read_coolchic(header, "residue", None if first is None else first.residue)
         if header.frame_type == "I":

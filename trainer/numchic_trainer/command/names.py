@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from numchic import read_info
+from numchic.command.decode import is_folder
 from numchic.files.output import write
 from numchic_bitstream import NumchicError, UsageError
 
@@ -25,8 +26,7 @@ def output_paths(inputs: Sequence[Path], output: str) -> list[Path]:
     A folder is meant if it is there, if the name ends in a slash, or if there are several pictures.
     """
     folder = Path(output)
-    slashes = tuple(slash for slash in (os.sep, os.altsep) if slash)
-    if folder == STANDARD or not (len(inputs) > 1 or folder.is_dir() or output.endswith(slashes)):
+    if folder == STANDARD or not (len(inputs) > 1 or is_folder(output)):
         names = [folder]
     else:
         names = [folder / name for name in stream_names(inputs)]
