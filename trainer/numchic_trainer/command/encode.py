@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from numchic.command.cli import is_terminal
 from numchic.command.pool import run_in_processes
 from numchic_trainer.command.job import Job, complain, encode_all, interruptible, run_job
 from numchic_trainer.command.names import (
@@ -99,7 +100,7 @@ def _tell(path: Path, result: EncodeResult) -> None:
 @contextmanager
 def progress_bar(label: str = "training") -> Iterator[Progress | None]:
     """Give a callback that draws loss, rate, PSNR and the time left, if there is a terminal."""
-    if not sys.stderr.isatty():
+    if not is_terminal():
         yield None
         return
     latest: dict[str, Any] = {}

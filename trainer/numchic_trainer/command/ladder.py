@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import torch
 
+from numchic.command.cli import is_terminal
 from numchic_bitstream import UsageError
 from numchic_trainer.command.encode import progress_bar
 from numchic_trainer.command.job import complain, interruptible
@@ -85,7 +86,7 @@ def train_ladder(
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[LadderTraining], None] | None]:
     """Give a callback that draws loss, rate, error and the time left, if there is a terminal."""
-    if not sys.stderr.isatty():
+    if not is_terminal():
         yield None
         return
     shown: list[dict[str, float]] = []
