@@ -105,7 +105,7 @@ expected = act()
 def test_a_fork_while_another_thread_compiles() -> None:
     """Without a cache every new kernel is compiled at its first call."""
     compile_ = """
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 kernels = []  # they live as long as the process, like those of a module
 def add_one(a):
     return a + 1

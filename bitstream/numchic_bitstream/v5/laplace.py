@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, F64, I64
 
 MIN_SYMBOL = -64

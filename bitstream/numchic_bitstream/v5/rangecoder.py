@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F64, I8, I64, U32, U64
 from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
 from numchic_bitstream.v5.laplace import (

@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32
 
 _PRECISION = 64  # of vectors, in parts of a sample

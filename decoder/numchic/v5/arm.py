@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F64, I64
 from numchic_bitstream.errors import CorruptError
 from numchic_bitstream.v5.headers import CoolChicHeader

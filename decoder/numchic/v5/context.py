@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F64, I64
 
 NEIGHBOURS = (

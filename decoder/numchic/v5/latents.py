@@ -27,7 +27,7 @@ from numchic.v5.context import (
     write_samples,
 )
 from numchic.v5.ifce import FeatureMap, feature_map
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, F64, I8, I16, I64, U32, U64
 from numchic_bitstream.errors import CorruptError, UsageError
 from numchic_bitstream.v5.derived import Grid

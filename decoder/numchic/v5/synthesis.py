@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, I64
 from numchic_bitstream.errors import UsageError
 from numchic_bitstream.v5.headers import CoolChicHeader

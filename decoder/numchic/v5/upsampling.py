@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numchic.filters import preconcat_rows
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, I8
 from numchic_bitstream.errors import UsageError
 from numchic_bitstream.v5.headers import CoolChicHeader

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32
 
 _FAR = np.float32(1 << 20)  # beyond every picture; no vector need be longer

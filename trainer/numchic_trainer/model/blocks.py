@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, F64
 
 BLOCK = 512  # columns of a block

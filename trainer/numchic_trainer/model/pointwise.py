@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, F64
 from numchic_trainer.model.arrays import as_array
 from numchic_trainer.model.blocks import (
@@ -127,7 +127,7 @@ def _run_forward(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return trunk, stabiliser
 
 
-@kernel()
+@kernel(allocates=True)
 def _forward(layers: _Layers, x: F32, trunk: F32, stabiliser: F32) -> None:
     block = np.zeros((layers.hidden.shape[1], BLOCK), np.float32)
     hidden = np.empty((layers.hidden.shape[0], BLOCK), np.float32)
@@ -146,7 +146,7 @@ def _forward(layers: _Layers, x: F32, trunk: F32, stabiliser: F32) -> None:
         store(out, start, n, stabiliser)
 
 
-@kernel()
+@kernel(allocates=True)
 def _backward(
     layers: _Layers, x: F32, d_trunk: F32, d_stabiliser: F32, sums: _Sums, d_x: F32
 ) -> None:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, F64
 from numchic_trainer.model.arrays import as_array
 from numchic_trainer.model.blocks import (
@@ -446,7 +446,7 @@ def _backward(
     return here
 
 
-@kernel()
+@kernel(allocates=True)
 def _allocate(n_hidden: int, width: int) -> _Scratch:
     """Scratch memory; zeros, so that columns never written are finite."""
     return _Scratch(
@@ -460,7 +460,7 @@ def _allocate(n_hidden: int, width: int) -> _Scratch:
     )
 
 
-@kernel()
+@kernel(allocates=True)
 def _evaluate(parameters: _Parameters, context: F32, symbols: F32, rows: F32) -> float:
     """Total bits.
 
@@ -489,7 +489,7 @@ def _evaluate(parameters: _Parameters, context: F32, symbols: F32, rows: F32) ->
     return float(total.sum())
 
 
-@kernel()
+@kernel(allocates=True)
 def _evaluate_and_differentiate(
     parameters: _Parameters,
     context: F32,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, F64
 from numchic_trainer.model.arrays import as_array
 from numchic_trainer.model.rows import add_multiplied, add_scaled, clear_row, total
@@ -121,7 +121,7 @@ def _filter_column(rows: F32, m: int, half: F32, y: F32) -> None:
             add_scaled(half[t], rows[high], y)
 
 
-@kernel()
+@kernel(allocates=True)
 def _filter(x: F32, half: F32, y: F32) -> None:
     """Symmetric separable filter with zero padding, plus x."""
     height, width = x.shape
@@ -138,7 +138,7 @@ def _filter(x: F32, half: F32, y: F32) -> None:
         _filter_column(rows, m, half, result)
 
 
-@kernel()
+@kernel(allocates=True)
 def _filter_backward(x: F32, half: F32, d_y: F32, d_x: F32, d_half: F64) -> None:
     """Fill d_x and add to d_half. The filter is its own transpose."""
     height, width = x.shape
@@ -194,7 +194,7 @@ def _double_row(padded: F32, taps: F32, n: int, phases: F32) -> None:
             add_scaled(taps[r + 2 * u], padded[half + offset - u :], phase)
 
 
-@kernel()
+@kernel(allocates=True)
 def _double_rows(x: F32, taps: F32, rows: F32) -> None:
     """Double x along rows and keep what fits."""
     height, width = x.shape
@@ -211,7 +211,7 @@ def _double_rows(x: F32, taps: F32, rows: F32) -> None:
                 result[2 * k + e] = phase[k]
 
 
-@kernel()
+@kernel(allocates=True)
 def _double(x: F32, taps: F32, y: F32) -> None:
     """Double the size, borders replicated, and keep what fits into y."""
     height = x.shape[0]
@@ -227,7 +227,7 @@ def _double(x: F32, taps: F32, y: F32) -> None:
             add_scaled(taps[r + 2 * u], rows[source], result)
 
 
-@kernel()
+@kernel(allocates=True)
 def _double_backward(x: F32, taps: F32, d_y: F32, d_x: F32, d_taps: F64) -> None:
     """Fill d_x and add to d_taps."""
     height, width = x.shape

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from numchic_bitstream._jit import kernel
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, F64
 from numchic_trainer.model.arrays import as_array
 from numchic_trainer.model.rows import add_multiplied, add_scaled, total
@@ -113,7 +113,7 @@ def _convolve(padded: F32, weight: F32, bias: F32, y: F32) -> None:
                             add_scaled(weight[o, c, dy, dx], source[start + dx :], result)
 
 
-@kernel()
+@kernel(allocates=True)
 def _weight_sums(padded: F32, d_y: F32, d_weight: F64) -> None:
     """Derivatives by the weights: float32 along columns, float64 over them."""
     n_outputs, n_inputs, size, _ = d_weight.shape

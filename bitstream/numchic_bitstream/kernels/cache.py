@@ -22,28 +22,38 @@ import math
 import os
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-import numba
 import numpy as np
-from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
-from numba.core.serialize import dumps
 
 _DIGEST_SIZE = 32
-# Numba does not say their types.
-_serialise: Any = dumps
-_CompileResult: Any = CompileResult
 
 
-class Cache(NullCache):
-    """Machine code of one kernel, in the form that Numba asks for."""
+class Cache:
+    """Machine code of one kernel, in the form that Numba asks for.
 
-    def __init__(self, kernel: Any) -> None:
+    Parameters
+    ----------
+    kernel : numba.core.dispatcher.Dispatcher
+    compiler : str
+        Version of Numba.
+    serialise, rebuild : callable
+        Numba's functions for what it has compiled.
+    """
+
+    def __init__(
+        self,
+        kernel: Any,
+        compiler: str,
+        serialise: Callable[[Any], bytes],
+        rebuild: Callable[..., Any],
+    ) -> None:
         self._kernel = kernel
+        self._compiler = compiler
+        self._serialise, self._rebuild = serialise, rebuild
         self._folder = user_cache()
 
     @property
@@ -70,24 +80,25 @@ class Cache(NullCache):
         digest, content = data[:_DIGEST_SIZE], data[_DIGEST_SIZE:]
         if hashlib.sha256(content).digest() != digest:
             return None
-        return _CompileResult._rebuild(target_context, *pickle.loads(content))
+        return self._rebuild(target_context, *pickle.loads(content))
 
     def _save(self, signature: object, result: Any) -> None:
-        content: bytes = _serialise(result._reduce())
+        content = self._serialise(result._reduce())
         path = self._path(signature, result.codegen)
         _replace(path, hashlib.sha256(content).digest() + content)
 
     def _path(self, signature: object, codegen: Any) -> Path:
-        key = f"{fingerprint(self._kernel)} {signature} {codegen.magic_tuple()}"
+        digest = fingerprint(self._kernel, self._compiler)
+        key = f"{digest} {signature} {codegen.magic_tuple()}"
         name = self._kernel.py_func.__name__
         return self._folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
-def fingerprint(kernel: Any) -> str:
+def fingerprint(kernel: Any, compiler: str) -> str:
     """Digest of what the machine code of a kernel follows from, beside signature and processor."""
     # The switch for bound checks is not part of Numba's own description of the target.
     boundscheck = os.environ.get("NUMBA_BOUNDSCHECK", "")
-    versions = sys.implementation.cache_tag, numba.__version__, np.__version__, boundscheck
+    versions = sys.implementation.cache_tag, compiler, np.__version__, boundscheck
     digest = hashlib.sha256(repr(versions).encode())
     for part in _reach(kernel, set()):
         digest.update(repr(part).encode())
