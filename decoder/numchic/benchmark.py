@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-import numba
 import numpy as np
 
 from numchic._version import __version__
@@ -31,6 +30,7 @@ from numchic.v5.prediction import predict
 from numchic.v5.resize import resize
 from numchic.v5.synthesis import synthesise
 from numchic.v5.upsampling import upsample
+from numchic_bitstream import kernels
 from numchic_bitstream.arrays import F32
 from numchic_bitstream.generations import read_any
 from numchic_bitstream.limits import Limits
@@ -144,7 +144,7 @@ def main(file: Path, runs: int, threads: tuple[int, ...]) -> None:
     )
     click.echo(
         f"numchic {__version__}, Python {platform.python_version()}, NumPy {np.__version__}, "
-        f"Numba {numba.__version__}, {platform.machine()}"
+        f"kernels {kernels.describe()}, {platform.machine()}"
     )
     frames = "" if info.n_frames == 1 else f"{info.n_frames} frames, "
     click.echo(

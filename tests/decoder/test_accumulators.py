@@ -67,7 +67,8 @@ def by_kernel(fixed: FixedArm, samples: list[list[int]], *, exact: bool) -> list
     inputs[:width, : len(samples)] = np.array(samples, np.float64).T
     indices = np.zeros((2, lanes), np.int64)
     if exact:
-        evaluate_int(fixed.exact, inputs, len(samples), indices[0], indices[1])
+        sums = np.empty((2, fixed.exact.direct_weight.shape[1]), np.int64)
+        evaluate_int(fixed.exact, inputs, len(samples), sums, indices[0], indices[1])
     else:
         scratch = np.empty((2, padded, lanes))
         evaluate_float(fixed.fast, inputs, lanes, scratch, indices[0], indices[1])

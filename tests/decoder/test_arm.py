@@ -91,7 +91,8 @@ def by_kernel(fixed: FixedArm, samples: I64, *, exact: bool) -> Indices:
     inputs[:width, :n] = samples.T
     indices = np.full((2, LANES), -1, np.int64)
     if exact:
-        evaluate_int(fixed.exact, inputs, n, indices[0], indices[1])
+        sums = np.empty((2, fixed.exact.direct_weight.shape[1]), np.int64)
+        evaluate_int(fixed.exact, inputs, n, sums, indices[0], indices[1])
     else:
         scratch = np.full((2, padded, LANES), np.nan)
         evaluate_float(fixed.fast, inputs, LANES, scratch, indices[0], indices[1])

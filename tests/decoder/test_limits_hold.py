@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +18,6 @@ from children import compiled_only
 from extremes import UNLIMITED, quiet_stream, random_header
 from numchic import memory
 from numchic.memory import estimate_memory
-from numchic.v5 import ifce, synthesis, upsampling
 from numchic_bitstream import (
     CoolChicHeader,
     FrameHeader,
@@ -42,59 +38,16 @@ def layers(*texts: str) -> tuple[SynthesisLayer, ...]:
     return tuple(SynthesisLayer(int(n), int(k), "linear", "relu") for n, k in parts)
 
 
-def counted(kernel: Callable[..., Any], scratch: Callable[..., int]) -> Callable[..., Any]:
-    """Call a kernel while as much memory is held as it allocates, which tracemalloc cannot see."""
-
-    def call(*arguments: Any) -> Any:
-        held = np.empty(scratch(*arguments), np.uint8)
-        result = kernel(*arguments)
-        del held
-        return result
-
-    return call
-
-
-def x2_scratch(stack: Any, taps: Any, first: int, out_width: int, margin: int, out: Any) -> int:
-    rows = min(stack.shape[1], out.shape[1] // 2 + taps.size + 1)
-    return int(4 * (3 * stack.shape[2] + taps.size + rows * out_width))
-
-
-def preconcat_scratch(grid: Any, taps: Any, first: int, margin: int, out: Any) -> int:
-    return int(4 * ((out.shape[0] + taps.size) * grid.shape[1] + grid.shape[1] + taps.size))
-
-
-def stack_scratch(latents: Any, table: Any, weight: Any, bias: Any, values: Any) -> int:
-    return int(16 * values.shape[1] * weight.shape[1])
-
-
-def stages_scratch(memory: Any, stages: Any, *_: Any) -> int:
-    return int(8 * (stages[:, 3] * stages[:, 4] ** 2).max())
-
-
-@contextmanager
-def kernels_counted() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name, scratch in (
-            (upsampling, "x2_rows", x2_scratch),
-            (upsampling, "preconcat_rows", preconcat_scratch),
-            (ifce, "evaluate_stack", stack_scratch),
-            (synthesis, "run_stages", stages_scratch),
-        ):
-            patch.setattr(module, name, counted(getattr(module, name), scratch))
-        yield
-
-
 def check_memory(data: bytes, threads: int = 1) -> None:
     stream = read_stream(data, UNLIMITED)
     estimate = estimate_memory(stream, threads)
     decay_table()
-    with kernels_counted():
-        tracemalloc.start()
-        try:
-            numchic.decode(data, limits=UNLIMITED, threads=threads)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+    tracemalloc.start()
+    try:
+        numchic.decode(data, limits=UNLIMITED, threads=threads)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert peak + TABLES <= estimate
     assert estimate <= 8 * peak + 2 * memory._FIXED
 

@@ -33,17 +33,28 @@ def compile_lazily(
     nrt : bool
         Whether it may allocate memory. Without, arrays have no reference counts.
     """
-    compiled: Any = numba.njit(
+    njit: Any = numba.njit
+    compiled = njit(
         nogil=True,
         error_model="numpy",
         fastmath={"contract"} if contract else False,
         forceinline=inline,
-        _nrt=nrt,
+        **({} if nrt else _without_memory()),
     )(function)
     if compiled is not function:
         with contextlib.suppress(*_NUMBA_HAS_CHANGED):
             _keep(compiled)
     return compiled  # type: ignore[no-any-return]
+
+
+def _without_memory() -> dict[str, bool]:
+    """Option that forbids allocation and thus saves reference counts, if Numba still has it."""
+    with contextlib.suppress(*_NUMBA_HAS_CHANGED):
+        from numba.core.options import DefaultOptions
+
+        if hasattr(DefaultOptions, "_nrt"):
+            return {"_nrt": False}
+    return {}
 
 
 def _keep(compiled: Any) -> None:

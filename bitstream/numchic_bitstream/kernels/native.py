@@ -47,7 +47,7 @@ _SITE = Path(__file__).parents[2]
 _PROCESSORS = {0: "no", 1: "generic", 2: "x86-64-v2", 3: "x86-64-v3"}
 
 
-class Mismatch(TypeError):
+class MismatchError(TypeError):
     """An argument is not what a signature says."""
 
 
@@ -171,7 +171,7 @@ class Kernel:
             try:
                 for one, argument in zip(pack, arguments, strict=True):
                     one(argument, slots)
-            except Mismatch:
+            except MismatchError:
                 continue
             memory = (ctypes.c_int64 * n_slots)(*slots)
             function(memory)
@@ -213,9 +213,9 @@ def _packer(kind: Type) -> _Packer:
 def _array_packer(dtype: np.dtype[Any], ndim: int) -> _Packer:
     def pack(array: Any, slots: list[int]) -> None:
         if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != ndim:
-            raise Mismatch
+            raise MismatchError
         if not (array.flags.c_contiguous and array.flags.aligned):
-            raise Mismatch
+            raise MismatchError
         slots.append(array.__array_interface__["data"][0])
         slots += array.shape
 
@@ -225,7 +225,7 @@ def _array_packer(dtype: np.dtype[Any], ndim: int) -> _Packer:
 def _tuple_packer(cls: type[Any], pack: list[_Packer]) -> _Packer:
     def pack_all(fields: Any, slots: list[int]) -> None:
         if type(fields) is not cls:
-            raise Mismatch
+            raise MismatchError
         for one, field in zip(pack, fields, strict=True):
             one(field, slots)
 
@@ -236,21 +236,21 @@ def _pack_integer(value: Any, slots: list[int]) -> None:
     try:
         number = operator.index(value)
     except TypeError:
-        raise Mismatch from None
+        raise MismatchError from None
     if not -(1 << 63) <= number < 1 << 63:
-        raise Mismatch
+        raise MismatchError
     slots.append(number)
 
 
 def _pack_float64(value: Any, slots: list[int]) -> None:
     if not isinstance(value, float):
-        raise Mismatch
+        raise MismatchError
     slots += struct.unpack("q", struct.pack("d", value))
 
 
 def _pack_float32(value: Any, slots: list[int]) -> None:
     if not isinstance(value, np.float32):
-        raise Mismatch
+        raise MismatchError
     slots += struct.unpack("i", struct.pack("f", value))
 
 

@@ -12,9 +12,9 @@ import functools
 
 import numpy as np
 
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import I64, U8
 from numchic_bitstream.errors import CorruptError, TruncatedError
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.states import states
 
 RANGE, VALUE, NEED, POSITION, TOO_LONG = range(5)

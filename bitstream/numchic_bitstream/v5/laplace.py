@@ -9,7 +9,8 @@ Symbols are -64 .. 63. A symbol s owns the counts left(s) .. left(s + 1) - 1 out
     left(-64) = 0,   left(64) = 2**24
 
 mu and b come from tables, indexed by mu_index in 0 .. 32767 and scale_index in 0 .. 2560. All
-counts are the same with any exponential of ordinary float64 quality (section 8.2).
+counts are the same with any exponential that is good to 2**-48 (section 8.2). The one used here is
+our own, so that no count depends on a mathematical library.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import math
 
 import numpy as np
 
+from numchic_bitstream.arrays import F32, F64, F64_1D, I64
 from numchic_bitstream.kernels import kernel
-from numchic_bitstream.arrays import F32, F64, I64
 
 MIN_SYMBOL = -64
 MAX_SYMBOL = 63
@@ -30,6 +31,12 @@ PRECISION = 24
 TOTAL = 1 << PRECISION
 _SPREAD = 16777088.0  # TOTAL - 1 - 127: what is left after one count for every symbol
 _MU_ZERO = 16384  # mu_index of mu = 0; one step of the index is 1/256
+
+_LOWEST_EXPONENT = -44.0  # exponentials of less change no count: 0.5 * 2**-64 is lost beside 1
+_LN2_HIGH = 6.93147180369123816490e-01  # 33 bits, so that k * _LN2_HIGH is exact
+_LN2_LOW = 1.90821492927058770002e-10
+_POWERS = 2.0 ** np.arange(-64, 9)
+_SERIES = np.array([1 / math.factorial(n) for n in range(2, 14)])
 
 # Entries of the shipped table that are one unit in the last place off the correct rounding (8.1).
 _ONE_SMALLER = (87, 489, 809, 923, 1003, 1049, 1530, 1573, 2240, 2276, 2323, 2337)
@@ -47,7 +54,7 @@ def mu_table() -> F32:
 @functools.cache
 def scale_table() -> F32:
     """Return float32[2561], SCALE[i] = exp((i - 1280) / 256) with the 23 corrections of 8.1."""
-    table = np.array([math.exp((i - 1280) / 256) for i in range(N_SCALES)]).astype(np.float32)
+    table = _exponentials((np.arange(N_SCALES) - 1280) / 256).astype(np.float32)
     pattern = table.view(np.uint32)
     pattern[list(_ONE_SMALLER)] -= 1
     pattern[list(_ONE_LARGER)] += 1
@@ -62,10 +69,44 @@ def decay_table() -> F64:
     These are the exponentials at the two bounds of the symbol nearest to mu; one more factor
     ``decay[scale_index, 256]`` leads to the next bounds outwards.
     """
-    distances = np.arange(257) / 256
-    table: F64 = np.exp(-distances / scale_table().astype(np.float64)[:, None])
+    scales = scale_table().astype(np.float64)[:, None]
+    # d = 16 i + k: fewer exponentials, at the price of one more rounding.
+    coarse = _exponentials(-np.arange(17) / 16 / scales)
+    fine = _exponentials(-np.arange(16) / 256 / scales)
+    table = np.empty((N_SCALES, 257))
+    table[:, 256] = coarse[:, 16]
+    products = coarse[:, :16, None] * fine[:, None, :]
+    table[:, :256] = products.reshape(N_SCALES, 256)
     table.flags.writeable = False
     return table
+
+
+def _exponentials(x: F64) -> F64:
+    results = np.empty_like(x)
+    _fill_exponentials(x.ravel(), results.ravel())
+    return results
+
+
+@kernel(entry=True)
+def _fill_exponentials(x: F64_1D, results: F64_1D) -> None:
+    for i in range(x.size):
+        results[i] = exponential(x[i])
+
+
+@kernel()
+def exponential(x: float) -> float:
+    """E ** x for x <= 5, good to 2**-52; 0 below -44.
+
+    x = k log 2 + r with an integer k and abs(r) <= log(2) / 2; e ** r comes from its series.
+    """
+    if x < _LOWEST_EXPONENT:
+        return 0.0
+    k = math.floor(x * (1 / math.log(2)) + 0.5)
+    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    tail = _SERIES[_SERIES.size - 1]
+    for n in range(_SERIES.size - 2, -1, -1):
+        tail = tail * r + _SERIES[n]
+    return float((1.0 + (r + r * r * tail)) * _POWERS[k + 64])
 
 
 @kernel()
@@ -85,8 +126,8 @@ def left(symbol: int, mu_index: int, scale: float) -> int:
         return TOTAL
     distance = (symbol - 0.5) - (mu_index - _MU_ZERO) / 256.0
     if distance <= 0.0:
-        return int(_SPREAD * (0.5 * math.exp(distance / scale))) + symbol - MIN_SYMBOL
-    return int(_SPREAD * (1.0 - 0.5 * math.exp(-distance / scale))) + symbol - MIN_SYMBOL
+        return int(_SPREAD * (0.5 * exponential(distance / scale))) + symbol - MIN_SYMBOL
+    return int(_SPREAD * (1.0 - 0.5 * exponential(-distance / scale))) + symbol - MIN_SYMBOL
 
 
 @kernel()

@@ -20,9 +20,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic_bitstream.kernels import kernel
-from numchic_bitstream.arrays import F64, I8, I64, U32, U64
+from numchic_bitstream.arrays import (
+    F64_1D,
+    F64_2D,
+    I8,
+    I64,
+    I64_1D,
+    I64_2D,
+    U32,
+    U32_1D,
+    U64,
+    U64_1D,
+)
 from numchic_bitstream.errors import CorruptError, TruncatedError, UsageError
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v5.laplace import (
     MAX_SYMBOL,
     MIN_SYMBOL,
@@ -64,18 +75,18 @@ def start_decoder(words: U32) -> U64:
     return np.array([head[0] << 32 | head[1], 2**64 - 1, 2], np.uint64)
 
 
-@kernel()
+@kernel(entry=True)
 def decode_symbols(
-    words: U32,
-    state: U64,
-    mu_index: I64,
-    scale_index: I64,
-    scales: F64,
-    decay: F64,
+    words: U32_1D,
+    state: U64_1D,
+    mu_index: I64_1D,
+    scale_index: I64_1D,
+    scales: F64_1D,
+    decay: F64_2D,
     n: int,
-    nearest: I64,
-    lefts: I64,
-    symbols: I64,
+    nearest: I64_1D,
+    lefts: I64_2D,
+    symbols: I64_1D,
 ) -> int:
     """Decode n symbols with given models.
 
@@ -173,8 +184,10 @@ def _add(a: np.uint64, b: np.uint64) -> np.uint64:
     return a + b if b <= room else b - room - _ONE
 
 
-@kernel()
-def encode_symbols(symbols: I64, mu_index: I64, scale_index: I64, scales: F64, words: U32) -> int:
+@kernel(entry=True)
+def encode_symbols(
+    symbols: I64_1D, mu_index: I64_1D, scale_index: I64_1D, scales: F64_1D, words: U32_1D
+) -> int:
     """Encode symbols with given models, and finish the stream.
 
     Parameters
@@ -269,7 +282,7 @@ def encode(symbols: NDArray[np.integer], mu_index: I64, scale_index: I64) -> byt
     """
     wide = np.ascontiguousarray(symbols, np.int64)
     _check_range("symbols", wide, MIN_SYMBOL, MAX_SYMBOL)
-    _check_models(mu_index, scale_index)
+    mu_index, scale_index = _check_models(mu_index, scale_index)
     if wide.shape != mu_index.shape:
         raise UsageError("the arrays differ in length", "symbols", None, wide.shape)
     words = np.empty(wide.size + 2, np.uint32)
@@ -293,7 +306,7 @@ def decode(payload: bytes, mu_index: I64, scale_index: I64) -> I8:
     >>> decode(bytes.fromhex("57e06889"), *models)
     array([0, 1], dtype=int8)
     """
-    _check_models(mu_index, scale_index)
+    mu_index, scale_index = _check_models(mu_index, scale_index)
     words = words_from_bytes(payload)
     state = start_decoder(words)
     n = mu_index.size
@@ -309,11 +322,13 @@ def decode(payload: bytes, mu_index: I64, scale_index: I64) -> I8:
     return symbols.astype(np.int8)
 
 
-def _check_models(mu_index: I64, scale_index: I64) -> None:
+def _check_models(mu_index: I64, scale_index: I64) -> tuple[I64, I64]:
+    """Check models and give them in the form of the kernels."""
     if mu_index.shape != scale_index.shape:
         raise UsageError("the arrays differ in length", "scale_index", None, scale_index.shape)
     _check_range("mu_index", mu_index, 0, N_MU - 1)
     _check_range("scale_index", scale_index, 0, N_SCALES - 1)
+    return np.ascontiguousarray(mu_index, np.int64), np.ascontiguousarray(scale_index, np.int64)
 
 
 def _check_range(name: str, values: I64, lowest: int, highest: int) -> None:

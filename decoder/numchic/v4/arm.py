@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import I32, I64
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.parameters import ArmLayer
 
 # Context positions by context size: for row 0, -1, -2, ... the first and the last dx.

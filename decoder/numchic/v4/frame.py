@@ -13,8 +13,8 @@ from numchic.schedule import Meter, Progress, frame_meter
 from numchic.v4.coolchic import decode_signal, signal_totals
 from numchic.v4.prediction import predict
 from numchic.video import DecodedFrame, References
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.stream import CoolChic, Stream
 
 

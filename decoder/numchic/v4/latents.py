@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from numchic.v4.arm import REACH, Arm, context_positions, evaluate, round_to_integer
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import I32, I64, U8
 from numchic_bitstream.errors import CorruptError
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.entropy import (
     check_end,
     check_progress,

@@ -18,8 +18,8 @@ import math
 
 import numpy as np
 
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32
+from numchic_bitstream.kernels import kernel
 
 _PRECISION = 64  # of vectors, in parts of a sample
 _FAR = np.float32(1 << 24)  # beyond every picture

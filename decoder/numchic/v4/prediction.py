@@ -14,9 +14,9 @@ from numchic.picture import Picture
 from numchic.references import shifted_reference
 from numchic.schedule import BAND_ROWS, Meter
 from numchic.v4.motion import interpolation_table, warp_blocks, warp_samples
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32
 from numchic_bitstream.errors import CorruptError
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.stream import Frame, Stream
 
 _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1), np.float32(0)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, I64
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.headers import CoolChicHeader
 from numchic_bitstream.v4.parameters import SynLayer
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from numchic.filters import preconcat_rows
 from numchic.randomness import normal_samples
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, I32
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.headers import CoolChicHeader
 from numchic_bitstream.v4.parameters import Parameters
 

@@ -21,9 +21,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic_bitstream.kernels import kernel
-from numchic_bitstream.arrays import F64, I64
+from numchic_bitstream.arrays import F64, F64_1D, F64_2D, F64_3D, I64, I64_1D, I64_2D, I64_3D
 from numchic_bitstream.errors import CorruptError
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_bitstream.v5.parameters import ArmParameters
 
@@ -41,12 +41,12 @@ class IntArm(NamedTuple):
     ``output_bias`` int64[2], ``output_shift`` int.
     """
 
-    hidden_weight: I64
-    hidden_bias: I64
-    hidden_shift: I64
-    output_weight: I64
-    direct_weight: I64
-    output_bias: I64
+    hidden_weight: I64_3D
+    hidden_bias: I64_2D
+    hidden_shift: I64_1D
+    output_weight: I64_2D
+    direct_weight: I64_2D
+    output_bias: I64_1D
     output_shift: int
 
 
@@ -56,12 +56,12 @@ class FloatArm(NamedTuple):
     Shifts have become factors 2**-shift.
     """
 
-    hidden_weight: F64
-    hidden_bias: F64
-    hidden_factor: F64
-    output_weight: F64
-    direct_weight: F64
-    output_bias: F64
+    hidden_weight: F64_3D
+    hidden_bias: F64_2D
+    hidden_factor: F64_1D
+    output_weight: F64_2D
+    direct_weight: F64_2D
+    output_bias: F64_1D
     output_factor: float
 
 
@@ -273,11 +273,15 @@ def evaluate_float(
 
 
 @kernel()
-def evaluate_int(arm: IntArm, inputs: F64, n: int, mu_index: I64, scale_index: I64) -> None:
-    """Evaluate the ARM in int64, sample by sample; arguments as for :func:`evaluate_float`."""
+def evaluate_int(
+    arm: IntArm, inputs: F64, n: int, sums: I64, mu_index: I64, scale_index: I64
+) -> None:
+    """Evaluate the ARM in int64, sample by sample.
+
+    Arguments are as for :func:`evaluate_float`; ``sums`` is scratch, int64[2, >= D].
+    """
     width = arm.direct_weight.shape[1]
-    x = np.empty(width, np.int64)
-    y = np.empty(width, np.int64)
+    x, y = sums[0], sums[1]
     for k in range(n):
         for i in range(width):
             x[i] = int(inputs[i, k])

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F64, I64
+from numchic_bitstream.kernels import kernel
 
 NEIGHBOURS = (
     (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-3, 0), (0, -3), (-1, -2), (-2, 1),

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numchic_bitstream.kernels import kernel
-from numchic_bitstream.arrays import F32, I8, I64
+from numchic_bitstream.arrays import F32, F32_3D, I8, I8_1D, I64_1D, I64_2D, I64_3D
 from numchic_bitstream.errors import CorruptError
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_bitstream.v5.parameters import Layer
@@ -100,12 +100,22 @@ def feature_map(
     latents = np.concatenate([samples.ravel() for _, samples in coarse_first])
     weight = np.ascontiguousarray((layer.weight << weight_shift).T[::-1])
     values = np.empty((finest.height, finest.width, layer.bias.size), np.float32)
-    maximum = evaluate_stack(latents, table, weight, int_bias, values)
+    sums = np.empty((2, finest.width, layer.bias.size), np.int64)
+    doublings = np.zeros(len(table), np.int64)
+    maximum = evaluate_stack(latents, table, weight, int_bias, sums, doublings, values)
     return FeatureMap(values, _BLOCK_BITS, int(maximum))
 
 
-@kernel()
-def evaluate_stack(latents: I8, table: I64, weight: I64, bias: I64, values: F32) -> float:
+@kernel(entry=True)
+def evaluate_stack(
+    latents: I8_1D,
+    table: I64_2D,
+    weight: I64_2D,
+    bias: I64_1D,
+    sums: I64_3D,
+    doublings: I64_1D,
+    values: F32_3D,
+) -> float:
     """Evaluate an IFCE at every position of the stack.
 
     Parameters
@@ -117,6 +127,10 @@ def evaluate_stack(latents: I8, table: I64, weight: I64, bias: I64, values: F32)
     weight : int64[C, F]
         Rows as in ``table``.
     bias : int64[F]
+    sums : int64[2, w, F]
+        Scratch.
+    doublings : int64[C]
+        Zeros, for the number of size doublings between each grid and the finest one.
     values : float32[h, w, F]
         Output; (h, w) is the size of the last grid.
 
@@ -127,9 +141,6 @@ def evaluate_stack(latents: I8, table: I64, weight: I64, bias: I64, values: F32)
     """
     n_grids, n_features = weight.shape
     height, width = values.shape[0], values.shape[1]
-    sums = np.empty((2, width, n_features), np.int64)
-    # Number of size doublings between each grid and the finest one.
-    doublings = np.zeros(n_grids, np.int64)
     for j in range(n_grids - 2, -1, -1):
         same = table[j, 1] == table[j + 1, 1] and table[j, 2] == table[j + 1, 2]
         doublings[j] = doublings[j + 1] + (0 if same else 1)

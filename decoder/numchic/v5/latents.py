@@ -27,9 +27,23 @@ from numchic.v5.context import (
     write_samples,
 )
 from numchic.v5.ifce import FeatureMap, feature_map
-from numchic_bitstream.kernels import kernel
-from numchic_bitstream.arrays import F32, F64, I8, I16, I64, U32, U64
+from numchic_bitstream.arrays import (
+    F32_3D,
+    F64,
+    F64_1D,
+    F64_2D,
+    F64_3D,
+    I8,
+    I8_1D,
+    I8_2D,
+    I16_1D,
+    I64_1D,
+    I64_2D,
+    U32_1D,
+    U64_1D,
+)
 from numchic_bitstream.errors import CorruptError, UsageError
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_bitstream.v5.laplace import MAX_SYMBOL, MIN_SYMBOL, decay_table, scale_table
@@ -54,31 +68,32 @@ class Model(NamedTuple):
     fast: FloatArm
     exact: IntArm
     use_float: bool
-    offsets: I64
-    features: F32
+    offsets: I64_2D
+    features: F32_3D
     feature_shift: int
 
 
 class Workspace(NamedTuple):
     """Arrays that the kernels use for one grid; see :func:`_workspace`."""
 
-    history: F64
-    inputs: F64
-    scratch: F64
-    mu_index: I64
-    scale_index: I64
-    symbols: I64
-    nearest: I64
-    lefts: I64
+    history: F64_2D
+    inputs: F64_2D
+    scratch: F64_3D
+    sums: I64_2D
+    mu_index: I64_1D
+    scale_index: I64_1D
+    symbols: I64_1D
+    nearest: I64_1D
+    lefts: I64_2D
 
 
 class Coder(NamedTuple):
     """Range decoder and its tables."""
 
-    words: U32
-    state: U64
-    scales: F64
-    decay: F64
+    words: U32_1D
+    state: U64_1D
+    scales: F64_1D
+    decay: F64_2D
 
 
 def _workspace(header: CoolChicHeader, grid: Grid) -> Workspace:
@@ -89,6 +104,7 @@ def _workspace(header: CoolChicHeader, grid: Grid) -> Workspace:
         new_history(grid.height, lanes),
         np.zeros((width, lanes)),
         np.empty((2, width, lanes)),
+        np.empty((2, width), np.int64),
         indices[0],
         indices[1],
         indices[2],
@@ -109,9 +125,9 @@ def _read_features(t: int, first: int, n: int, model: Model, inputs: F64) -> Non
             inputs[n_spatial + f, i] = model.features[y >> shift, x >> shift, f]
 
 
-@kernel()
+@kernel(entry=True)
 def decode_times(
-    start: int, stop: int, model: Model, work: Workspace, coder: Coder, samples: I8
+    start: int, stop: int, model: Model, work: Workspace, coder: Coder, samples: I8_2D
 ) -> int:
     """Decode the samples of the times start .. stop - 1 of a grid.
 
@@ -140,7 +156,7 @@ def decode_times(
             if model.use_float:
                 evaluate_float(model.fast, inputs, n_lanes, work.scratch, mu_index, scale_index)
             else:
-                evaluate_int(model.exact, inputs, n, mu_index, scale_index)
+                evaluate_int(model.exact, inputs, n, work.sums, mu_index, scale_index)
             done = decode_symbols(
                 coder.words,
                 coder.state,
@@ -163,15 +179,15 @@ def decode_times(
     return -1
 
 
-@kernel()
+@kernel(entry=True)
 def model_grid(
     stop: int,
     model: Model,
     work: Workspace,
-    samples: I8,
-    symbols: I8,
-    mu_index: I16,
-    scale_index: I16,
+    samples: I8_2D,
+    symbols: I8_1D,
+    mu_index: I16_1D,
+    scale_index: I16_1D,
 ) -> None:
     """Evaluate the models of a known grid.
 
@@ -200,7 +216,7 @@ def model_grid(
                     model.fast, inputs, n_lanes, work.scratch, work.mu_index, work.scale_index
                 )
             else:
-                evaluate_int(model.exact, inputs, n, work.mu_index, work.scale_index)
+                evaluate_int(model.exact, inputs, n, work.sums, work.mu_index, work.scale_index)
         for i in range(n):
             y = first + i
             work.symbols[i] = samples[y, t - ROW_DELAY * y]

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numchic_bitstream.kernels import kernel
-from numchic_bitstream.arrays import F32, I64
+from numchic_bitstream.arrays import F32, F32_1D, I64, I64_1D, I64_2D
 from numchic_bitstream.errors import UsageError
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_bitstream.v5.parameters import (
     FloatLayer,
@@ -170,6 +170,7 @@ class Synthesiser:
         pad_input(band.memory, self._table, band.buffers, band.width)
         ahead = self._ahead[1]  # that of the first stage
         begin, end = max(0, band.first - ahead) - ahead, band.first + band.n_rows
+        sources = np.empty(max(stage.weight[0].size for stage in self._stages), np.int64)
         n_steps = max(1, _MACS_PER_CALL // (self._weights.size * band.width))
         for step in range(begin, end, n_steps):
             if pause is not None:
@@ -186,6 +187,7 @@ class Synthesiser:
                 band.n_rows,
                 step,
                 min(step + n_steps, end),
+                sources,
             )
 
 
@@ -298,27 +300,28 @@ def _add_taps(memory: F32, target: int, width: int, sources: I64, weights: F32, 
             y[i] += w0 * x0[i]
 
 
-@kernel()
-def pad_input(memory: F32, stages: I64, buffers: I64, width: int) -> None:
+@kernel(entry=True)
+def pad_input(memory: F32_1D, stages: I64_2D, buffers: I64_2D, width: int) -> None:
     """Fill in the margins of buffer 0; arguments as for :func:`run_stages`."""
     for row in range(stages[0, 3] * buffers[0, 1]):
         target = buffers[0, 0] + row * buffers[0, 2] + buffers[0, 3]
         _pad_row(memory, target, buffers[0, 3], width)
 
 
-@kernel()
+@kernel(entry=True)
 def run_stages(
-    memory: F32,
-    stages: I64,
-    buffers: I64,
-    weights: F32,
-    biases: F32,
+    memory: F32_1D,
+    stages: I64_2D,
+    buffers: I64_2D,
+    weights: F32_1D,
+    biases: F32_1D,
     height: int,
     width: int,
     first: int,
     n_rows: int,
     begin: int,
     end: int,
+    sources: I64_1D,
 ) -> None:
     """Do a part of the steps that give rows first .. first + n_rows - 1 of the last stage.
 
@@ -339,12 +342,10 @@ def run_stages(
         Size of the picture, rows to compute.
     begin, end : int
         Steps to do.
+    sources : int64[]
+        Scratch, one for every tap of an output channel.
     """
     n_stages = stages.shape[0]
-    max_taps = 0
-    for s in range(n_stages):
-        max_taps = max(max_taps, stages[s, 3] * stages[s, 4] * stages[s, 4])
-    sources = np.empty(max_taps, np.int64)
     for j in range(begin, end):
         for s in range(n_stages):
             source, residual = stages[s, 0], stages[s, 1]

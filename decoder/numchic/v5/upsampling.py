@@ -22,9 +22,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from numchic.filters import preconcat_rows
-from numchic_bitstream.kernels import kernel
-from numchic_bitstream.arrays import F32, I8
+from numchic_bitstream.arrays import F32, F32_1D, F32_2D, F32_3D, I8
 from numchic_bitstream.errors import UsageError
+from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_bitstream.v5.parameters import UpsamplingParameters, dequantise
 
@@ -131,13 +131,12 @@ def upsample(
     if found != expected:
         raise UsageError("the latents do not fit the header", "latents", None, found, expected)
     upsampler = Upsampler(header, parameters)
-    upsampler.prepare(latents)
+    upsampler.prepare([np.ascontiguousarray(latent, np.int8) for latent in latents])
     dense = np.empty((len(latents), *latents[0].shape), np.float32)
     upsampler.rows(0, 0, dense)
     return dense
 
 
-@kernel()
 def x2_rows(stack: F32, taps: F32, first: int, out_width: int, margin: int, out: F32) -> None:
     """Double channels with X2 and write some rows of the result.
 
@@ -150,19 +149,37 @@ def x2_rows(stack: F32, taps: F32, first: int, out_width: int, margin: int, out:
     out_width, margin : int
         Output columns, 2 * w or 2 * w - 1; columns of ``out`` in front of them.
     out : float32[C, n_rows, >= margin + out_width]
-        Output.
+        Output, contiguous.
     """
-    n_channels, height, width = stack.shape
-    n_rows = out.shape[1]
+    _, height, width = stack.shape
     half = taps.size // 2
     # Input rows that the output rows reach; clipped ones are the edge rows themselves.
     low = max(0, first // 2 - half)
-    high = min(height - 1, (first + n_rows - 1) // 2 + half)
+    high = min(height - 1, (first + out.shape[1] - 1) // 2 + half)
     padded = np.empty(width + 2 * half, np.float32)
     phases = np.empty((2, width), np.float32)
     wide = np.empty((high - low + 1, out_width), np.float32)
+    _x2_rows(stack, taps, first, low, margin, padded, phases, wide, out)
+
+
+@kernel(entry=True)
+def _x2_rows(
+    stack: F32_3D,
+    taps: F32_1D,
+    first: int,
+    low: int,
+    margin: int,
+    padded: F32_1D,
+    phases: F32_2D,
+    wide: F32_2D,
+    out: F32_3D,
+) -> None:
+    """Do the same with memory for one padded row, both its phases, and doubled rows from low on."""
+    n_channels, height, width = stack.shape
+    out_width = wide.shape[1]
+    half = taps.size // 2
     for c in range(n_channels):
-        for y in range(low, high + 1):
+        for y in range(low, low + wide.shape[0]):
             for x in range(padded.size):
                 padded[x] = stack[c, y, min(max(x - half, 0), width - 1)]
             for e in range(2):
@@ -180,7 +197,7 @@ def x2_rows(stack: F32, taps: F32, first: int, out_width: int, margin: int, out:
                 row[2 * x + 1] = phases[1, x]
             if out_width % 2 == 1:
                 row[out_width - 1] = phases[0, width - 1]
-        for i in range(n_rows):
+        for i in range(out.shape[1]):
             e = (first + i) % 2
             r = (e + half - 1) % 2
             start = (first + i) // 2 + (e + half - 1 - r) // 2

@@ -19,8 +19,8 @@ import math
 
 import numpy as np
 
+from numchic_bitstream.arrays import F32, F32_1D, F32_2D, F32_3D, I64_2D
 from numchic_bitstream.kernels import kernel
-from numchic_bitstream.arrays import F32
 
 _FAR = np.float32(1 << 20)  # beyond every picture; no vector need be longer
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
@@ -127,7 +127,6 @@ def _filter(taps: F32, coefficients: F32) -> tuple[np.float32, np.float32, np.fl
     return first, second, third, fourth
 
 
-@kernel()
 def warp_rows(reference: F32, flow: F32, k: int, first: int, out: F32) -> None:
     """Warp some rows.
 
@@ -142,18 +141,36 @@ def warp_rows(reference: F32, flow: F32, k: int, first: int, out: F32) -> None:
     first : int
         First row.
     out : float32[3, n_rows, W]
-        Output.
+        Output, contiguous.
     """
-    height, width = reference.shape[:2]
-    samples = reference.ravel()
-    taps = np.empty(4 * k, np.float32)
-    # What is known of the sample above: where it looks, its coefficients, and its filtered rows.
-    left = np.empty(width, np.int64)
-    top = np.empty(width, np.int64)
-    across = np.empty((width, k), np.float32)
-    down = np.empty((width, k), np.float32)
-    # Of all rows ever filtered, k are kept and used in turn; twice, so that they are in order.
+    width = reference.shape[1]
+    places = np.empty((2, width), np.int64)
+    coefficients = np.empty((2, width, k), np.float32)
     filtered = np.empty((width, 8 * k), np.float32)
+    taps = np.empty(4 * k, np.float32)
+    _warp_rows(reference.reshape(-1), flow, first, taps, places, coefficients, filtered, out)
+
+
+@kernel(entry=True)
+def _warp_rows(
+    samples: F32_1D,
+    flow: F32_3D,
+    first: int,
+    taps: F32_1D,
+    places: I64_2D,
+    coefficients: F32_3D,
+    filtered: F32_2D,
+    out: F32_3D,
+) -> None:
+    """Do the same for flat samples, with memory for the taps of one and for what is known of a row.
+
+    That is, of the sample above: where it looks, its coefficients, and its filtered rows. Of all
+    rows ever filtered, k are kept and used in turn; twice, so that they are in order.
+    """
+    height, width = flow.shape[1:]
+    k = coefficients.shape[2]
+    left, top = places[0], places[1]
+    across, down = coefficients[0], coefficients[1]
     for i in range(out.shape[1]):
         y = first + i
         oldest = y % k

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, F64
+from numchic_bitstream.kernels import kernel
 
 BLOCK = 512  # columns of a block
 _STRIPS = 4  # a row of a block is also seen as 4 strips of 128 columns ...

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from numchic.v5.context import NEIGHBOURS
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32, I64
+from numchic_bitstream.kernels import kernel
 from numchic_trainer.model.arrays import as_array
 
 _ZERO = np.float32(0.0)

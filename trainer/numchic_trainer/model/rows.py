@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numchic_bitstream.kernels import kernel
 from numchic_bitstream.arrays import F32
+from numchic_bitstream.kernels import kernel
 
 _ZERO = np.float32(0.0)
 
