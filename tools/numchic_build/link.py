@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Object files -> a library that needs nothing but the system itself."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from numchic_build.targets import Target
+
+_FLAGS = (
+    "-shared", "-fPIC", "-O2", "-s", "-ffreestanding",
+    "-fno-tree-loop-distribute-patterns",  # otherwise memset becomes a call of memset
+)  # fmt: skip
+_SOURCE = Path(__file__).with_name("library.c")
+
+
+def link(
+    objects: Sequence[bytes], identity: str, target: Target, compiler: Sequence[str], output: Path
+) -> None:
+    """Write a library.
+
+    Parameters
+    ----------
+    objects : sequence of bytes
+        From :func:`numchic_build.emit.emit`.
+    identity : str
+        What the library says of itself.
+    target : Target
+    compiler : sequence of str
+        Command of a C compiler for the target, gcc or clang.
+    output : Path
+
+    Raises
+    ------
+    subprocess.CalledProcessError, OSError
+        The compiler fails, or there is none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, f"{i}.o") for i in range(len(objects))]
+        for path, data in zip(paths, objects, strict=True):
+            path.write_bytes(data)
+        subprocess.run(
+            [*compiler, *_FLAGS, *target.flags, f'-DNUMCHIC_IDENTITY="{identity}"',
+             _SOURCE, *paths, "-o", output],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
