@@ -12,7 +12,7 @@ import functools
 
 import numpy as np
 
-from numchic_bitstream.arrays import I64, U8
+from numchic_bitstream.arrays import I64, I64_1D, U8, U8_1D
 from numchic_bitstream.errors import CorruptError, TruncatedError
 from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.states import states
@@ -129,8 +129,8 @@ def decode_exp_golomb(data: U8, state: I64, order: int) -> int:
     return number + suffix
 
 
-@kernel()
-def decode_numbers(data: U8, state: I64, order: int, numbers: I64) -> None:
+@kernel(entry=True)
+def decode_numbers(data: U8_1D, state: I64_1D, order: int, numbers: I64_1D) -> None:
     """Decode signed numbers: magnitudes, each but 0 followed by a sign (section 8.1)."""
     for i in range(numbers.size):
         number = decode_exp_golomb(data, state, order)
@@ -144,8 +144,8 @@ def decode_numbers(data: U8, state: I64, order: int, numbers: I64) -> None:
             return
 
 
-@kernel()
-def decode_flags(data: U8, state: I64, shifts: I64, adaptive: bool, flags: U8) -> None:
+@kernel(entry=True)
+def decode_flags(data: U8_1D, state: I64_1D, shifts: I64_1D, adaptive: bool, flags: U8_1D) -> None:
     """Decode a map of blocks (section 9.3): those of ``flags`` that are 1 get a bin.
 
     Parameters

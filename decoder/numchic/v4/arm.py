@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numchic_bitstream.arrays import I32, I64
+from numchic_bitstream.arrays import I32, I32_2D, I32_4D, I64_1D
 from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.parameters import ArmLayer
 
@@ -38,10 +38,10 @@ class Arm(NamedTuple):
     input and output; ``bias`` int32[L, P]; ``output_weight`` int32[2, P]; ``output_bias`` int64[2].
     """
 
-    weight: I32
-    bias: I32
-    output_weight: I32
-    output_bias: I64
+    weight: I32_4D
+    bias: I32_2D
+    output_weight: I32_2D
+    output_bias: I64_1D
 
 
 def context_positions(context_size: int) -> tuple[tuple[int, int], ...]:

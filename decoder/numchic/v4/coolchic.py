@@ -111,7 +111,7 @@ class _Rendering:
 
     def _prepare(self) -> None:
         """Do what the bands need and what does not depend on the finest latent."""
-        self.upsampler.prepare({i: interior(plane) for i, plane in self.planes.items()})
+        self.upsampler.prepare(self.planes)
 
     def _render(self, first: int, n_rows: int) -> None:
         """Upsample, synthesise and hand over one band."""

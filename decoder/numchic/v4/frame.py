@@ -6,14 +6,16 @@ Rounding is exact given its float32 input.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
-from numchic.picture import Picture, Samples, empty_planes
+from numchic.picture import Picture, empty_planes
 from numchic.schedule import Meter, Progress, frame_meter
 from numchic.v4.coolchic import decode_signal, signal_totals
 from numchic.v4.prediction import predict
 from numchic.video import DecodedFrame, References
-from numchic_bitstream.arrays import F32
+from numchic_bitstream.arrays import F32, F32_2D, U8, U8_2D, U16, U16_2D
 from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.stream import CoolChic, Stream
 
@@ -81,32 +83,34 @@ class FrameWriter:
         first : int
             Even.
         signal : float32[>= 3, n_rows, W]
-            n_rows is even, except for the last band.
+            Contiguous; n_rows is even, except for the last band.
         """
         maximum = (1 << self._bitdepth) - 1
         for rows, plane in zip(signal, self._planes, strict=False):
             step = 1 if plane.shape == self._planes[0].shape else 2
-            round_rows(rows[::step, ::step], maximum, plane[first // step :])
+            round_rows(rows, step, maximum, cast("U8 | U16", plane[first // step :]))
 
     def picture(self) -> Picture:
         """Return the finished picture."""
         return Picture(self._planes, self._data_type, self._bitdepth)
 
 
-@kernel()
-def round_rows(signal: F32, maximum: int, out: Samples) -> None:
+@kernel(entry=True)
+def round_rows(signal: F32_2D, step: int, maximum: int, out: U8_2D | U16_2D) -> None:
     """Round a signal with nominal range 0 .. 1 to integers; what is not a number becomes 0.
 
     Parameters
     ----------
     signal : float32[n_rows, w]
+    step : int
+        Every how manieth row and column becomes a sample.
     maximum : int
-    out : uint8 or uint16[>= n_rows, w]
+    out : uint8 or uint16[>= n_rows / step, w / step]
         Output.
     """
     factor = np.float32(maximum)
-    for y in range(signal.shape[0]):
-        source, target = signal[y], out[y]
-        for x in range(signal.shape[1]):
+    for y in range(0, signal.shape[0], step):
+        source, target = signal[y, ::step], out[y // step]
+        for x in range(source.size):
             scaled = float(source[x] * factor) + 0.5
             target[x] = int(min(scaled, float(maximum))) if scaled > 0.0 else 0

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numchic.v4.arm import REACH, Arm, context_positions, evaluate, round_to_integer
-from numchic_bitstream.arrays import I32, I64, U8
+from numchic_bitstream.arrays import I32, I32_1D, I64, I64_1D, U8_1D, U8_2D
 from numchic_bitstream.errors import CorruptError
 from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.entropy import (
@@ -38,33 +38,34 @@ _BATCH = 32768  # samples between two progress reports
 class Blocks(NamedTuple):
     """Block maps of a plane (9.3): uint8[nby, nbx] each; blocks have a size of 2 ** ``shift``."""
 
-    significant: U8
-    flat: U8
+    significant: U8_2D
+    flat: U8_2D
     shift: int
 
 
 class Coder(NamedTuple):
     """Arithmetic decoder and its tables."""
 
-    data: U8
-    state: I64
-    contexts: I64
-    shifts: I64
+    data: U8_1D
+    state: I64_1D
+    contexts: I64_1D
+    shifts: I64_1D
 
 
 class Context(NamedTuple):
     """What the contexts of a plane need.
 
     These are their positions as distances in the padded plane, the model that :func:`_model` gives
-    for a context of zeros, and scratch of the ARM.
+    for a context of zeros, and scratch: three arrays of the ARM, and a row of the plane.
     """
 
-    distances: I64
+    distances: I64_1D
     quiet_mean: int
     quiet_model: int
-    inputs: I32
-    scratch: I32
-    partial: I32
+    inputs: I32_1D
+    scratch: I32_1D
+    partial: I32_1D
+    busy: I32_1D
 
 
 def read_blocks(coder: Coder, height: int, width: int, blk: int) -> Blocks:
@@ -99,6 +100,13 @@ def _model(mu: int, scale: int) -> tuple[int, int]:
     return mean, (mean_index * N_SCALES + scale_index) * N_CONTEXTS
 
 
+@kernel(entry=True)
+def _evaluate_quiet(arm: Arm, zeros: I32_1D, scratch: I32_1D, partial: I32_1D) -> tuple[int, int]:
+    """Model of a context of zeros; all three arrays are overwritten."""
+    mu, scale = evaluate(arm, zeros, scratch, partial)
+    return _model(mu, scale)
+
+
 @kernel()
 def _decode_magnitude(coder: Coder, model: int) -> int:
     """Decode what is left of a symbol that is not 0: larger magnitudes and the sign."""
@@ -124,22 +132,20 @@ def _decode_magnitude(coder: Coder, model: int) -> int:
 
 
 @kernel()
-def _find_busy(plane: I32, y: int, width: int, distances: I64, busy: I32) -> None:
+def _find_busy(samples: I32, row: int, distances: I64, busy: I32) -> None:
     """Combine, for every sample of a row, its neighbours in the rows above: 0 if all are 0."""
-    stride = plane.shape[1]
-    flat = plane.reshape(-1)
     busy[:] = 0
     for i in range(distances.size):
         if distances[i] < -REACH:
-            begin = (y + REACH) * stride + REACH + distances[i]
-            row = flat[begin : begin + width]
-            for x in range(width):
-                busy[x] |= row[x]
+            begin = row + distances[i]
+            above = samples[begin : begin + busy.size]
+            for x in range(busy.size):
+                busy[x] |= above[x]
 
 
-@kernel()
+@kernel(entry=True)
 def decode_rows(
-    first: int, stop: int, arm: Arm, context: Context, blocks: Blocks, coder: Coder, plane: I32
+    first: int, stop: int, arm: Arm, context: Context, blocks: Blocks, coder: Coder, samples: I32_1D
 ) -> int:
     """Decode rows first .. stop - 1 of a plane.
 
@@ -149,8 +155,8 @@ def decode_rows(
     arm, context, blocks : Arm, Context, Blocks
     coder : Coder
         Updated.
-    plane : int32[REACH + h, REACH + w + REACH]
-        Samples with zeros around them; rows are filled in.
+    samples : int32[(REACH + h) * (REACH + w + REACH)]
+        The plane with zeros around it, row after row; rows are filled in.
 
     Returns
     -------
@@ -158,15 +164,14 @@ def decode_rows(
         -1, or the row-major position of a sample that is too large.
     """
     data, state, contexts, shifts = coder
-    distances, quiet_mean, quiet_model, inputs, scratch, partial = context
-    width = plane.shape[1] - 2 * REACH
-    samples = plane.reshape(-1)
-    busy = np.empty(width, np.int32)
+    distances, quiet_mean, quiet_model, inputs, scratch, partial, busy = context
+    width = busy.size
+    stride = REACH + width + REACH
     n_context = distances.size
     size = 1 << blocks.shift
     for y in range(first, stop):
-        _find_busy(plane, y, width, distances, busy)
-        row = (y + REACH) * plane.shape[1] + REACH
+        row = (y + REACH) * stride + REACH
+        _find_busy(samples, row, distances, busy)
         n_zeros = REACH  # to the left
         block_row = y >> blocks.shift
         for block in range(blocks.significant.shape[1]):
@@ -200,7 +205,7 @@ def decode_rows(
                     samples[row + x] = sample
                     n_zeros = 0
             if n_coded < right - left:
-                sample = samples[row + left] if n_coded else samples[row - plane.shape[1] + left]
+                sample = samples[row + left] if n_coded else samples[row - stride + left]
                 for x in range(left + n_coded, right):
                     samples[row + x] = sample
                 n_zeros = 0 if sample != 0 else n_zeros + right - left - n_coded
@@ -236,13 +241,14 @@ def decode_plane(
     coder = Coder(data, start(data), symbol_contexts(), renormalisation())
     blocks = read_blocks(coder, height, width, blk)
     distances = [dy * plane.shape[1] + dx for dy, dx in context_positions(context_size)]
-    scratch = np.zeros((3, arm.output_weight.shape[1]), np.int32)
-    quiet = _model(*evaluate(arm, scratch[0], scratch[1], scratch[2]))
-    context = Context(np.array(distances, np.int64), *quiet, *scratch)
+    inputs, scratch, partial = np.zeros((3, arm.output_weight.shape[1]), np.int32)
+    mean, model = _evaluate_quiet(arm, inputs, scratch, partial)
+    busy = np.empty(width, np.int32)
+    context = Context(np.array(distances, np.int64), mean, model, inputs, scratch, partial, busy)
     step = max(1, _BATCH // width)
     for first in range(0, height, step):
         stop = min(first + step, height)
-        bad = decode_rows(first, stop, arm, context, blocks, coder, plane)
+        bad = decode_rows(first, stop, arm, context, blocks, coder, plane.reshape(-1))
         check_progress(coder.state, data, field, offset)
         if bad >= 0:
             found = f"row {bad // width}, column {bad % width}"

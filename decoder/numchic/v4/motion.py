@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from numchic_bitstream.arrays import F32
+from numchic_bitstream.arrays import F32, F32_1D, F32_2D, F32_3D
 from numchic_bitstream.kernels import kernel
 
 _PRECISION = 64  # of vectors, in parts of a sample
@@ -127,7 +127,6 @@ def _add_rows(rows: F32, coefficients: F32, n: int, y: F32) -> None:
             y[k] = (y[k] + first[k] * c0) + second[k] * c1
 
 
-@kernel()
 def warp_blocks(reference: F32, flow: F32, block: int, table: F32, first: int, out: F32) -> None:
     """Warp some rows of a reference, block by block (sections 13.5, 13.6).
 
@@ -146,14 +145,31 @@ def warp_blocks(reference: F32, flow: F32, block: int, table: F32, first: int, o
     out : float32[3, n_rows, W]
         Output; n_rows is a multiple of B.
     """
-    height, width = reference.shape[:2]
-    n_taps = table.shape[1]
-    before = n_taps // 2 - 1
-    size = block + n_taps - 1
-    samples = reference.reshape(-1)
+    size = block + table.shape[1] - 1
     patch = np.empty(4 * size, np.float32)
     rows = np.empty((size, 4 * block), np.float32)
     result = np.empty(4 * block, np.float32)
+    _warp_blocks(reference.reshape(-1), flow, block, table, first, patch, rows, result, out)
+
+
+@kernel(entry=True)
+def _warp_blocks(
+    samples: F32_1D,
+    flow: F32_3D,
+    block: int,
+    table: F32_2D,
+    first: int,
+    patch: F32_1D,
+    rows: F32_2D,
+    result: F32_1D,
+    out: F32_3D,
+) -> None:
+    """Do the same; ``samples`` is the reference, ``patch``, ``rows`` and ``result`` are scratch."""
+    width = out.shape[2]
+    height = samples.size // (4 * width)
+    n_taps = table.shape[1]
+    before = n_taps // 2 - 1
+    size = rows.shape[0]
     for y0 in range(first, first + out.shape[1], block):
         for x0 in range(0, width, block):
             qx = _quantise(flow[0, y0 // block, x0 // block], x0)
@@ -193,8 +209,8 @@ def _floor(flow: np.float32, position: int, n: int) -> tuple[int, int, np.float3
     return low, low + 1, place - floor
 
 
-@kernel()
-def warp_samples(reference: F32, flow: F32, first: int, out: F32) -> None:
+@kernel(entry=True)
+def warp_samples(reference: F32_3D, flow: F32_3D, first: int, out: F32_3D) -> None:
     """Warp some rows of a reference as generation 4.0 does.
 
     Parameters

@@ -14,7 +14,7 @@ from numchic.picture import Picture
 from numchic.references import shifted_reference
 from numchic.schedule import BAND_ROWS, Meter
 from numchic.v4.motion import interpolation_table, warp_blocks, warp_samples
-from numchic_bitstream.arrays import F32
+from numchic_bitstream.arrays import F32, F32_2D, F32_3D, F32_4D
 from numchic_bitstream.errors import CorruptError
 from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.stream import Frame, Stream
@@ -59,9 +59,10 @@ def predict(
     shifted = [shifted_reference(picture, flow) for picture, flow in pairs]
     # In 4.0 samples are not limited to the nominal range.
     bound = np.float32(np.inf) if stream.generation == "4.0" else _ONE
-    for first in range(0, residue.shape[1], BAND_ROWS):
-        band = residue[:, first : first + BAND_ROWS]
-        warped = np.empty((len(shifted), 3, *band.shape[1:]), np.float32)
+    height, width = residue.shape[1:]
+    for first in range(0, height, BAND_ROWS):
+        n_rows = min(BAND_ROWS, height - first)
+        warped = np.empty((len(shifted), 3, n_rows, width), np.float32)
         for k, reference in enumerate(shifted):
             flow = motion[2 * k : 2 * k + 2]
             if stream.generation == "4.0":
@@ -69,24 +70,33 @@ def predict(
             else:
                 table = interpolation_table(header.n_taps)
                 warp_blocks(reference, flow, block, table, first, warped[k])
-        beta = motion[-1, first // block :]
-        signal = np.empty((3, *band.shape[1:]), np.float32)
-        combine(band, beta, block, warped, bound, signal)
+        signal = np.empty((3, n_rows, width), np.float32)
+        combine(residue, motion[-1], block, first, warped, bound, signal)
         sink(first, signal)
-        meter.advance("rendering", band.shape[1])
+        meter.advance("rendering", n_rows)
 
 
-@kernel()
-def combine(residue: F32, beta: F32, block: int, warped: F32, bound: np.float32, out: F32) -> None:
-    """Join residue and warped references (section 13.8).
+@kernel(entry=True)
+def combine(
+    residue: F32_3D,
+    beta: F32_2D,
+    block: int,
+    first: int,
+    warped: F32_4D,
+    bound: np.float32,
+    out: F32_3D,
+) -> None:
+    """Join residue and warped references in some rows (section 13.8).
 
     Parameters
     ----------
-    residue : float32[4, n_rows, W]
-    beta : float32[>= n_rows / B, W / B]
+    residue : float32[4, H, W]
+    beta : float32[H / B, W / B]
         Not looked at in P frames.
     block : int
         B.
+    first : int
+        First row.
     warped : float32[1 or 2, 3, n_rows, W]
     bound : float32
         The signal is limited to 0 .. bound, and not at all if that is infinite.
@@ -95,7 +105,8 @@ def combine(residue: F32, beta: F32, block: int, warped: F32, bound: np.float32,
     """
     bidirectional = warped.shape[0] == 2
     lowest = -bound if np.isinf(bound) else _ZERO
-    for y in range(out.shape[1]):
+    for i in range(out.shape[1]):
+        y = first + i
         for x in range(out.shape[2]):
             alpha = min(max(residue[3, y, x] + _HALF, _ZERO), _ONE)
             gain = _ONE
@@ -105,8 +116,8 @@ def combine(residue: F32, beta: F32, block: int, warped: F32, bound: np.float32,
                 other = min(max(_ONE - gain, _ZERO), _ONE)
                 gain = min(max(gain, _ZERO), _ONE)
             for c in range(3):
-                prediction = warped[0, c, y, x]
+                prediction = warped[0, c, i, x]
                 if bidirectional:
-                    prediction = prediction * gain + warped[1, c, y, x] * other
+                    prediction = prediction * gain + warped[1, c, i, x] * other
                 signal = prediction * alpha + residue[c, y, x]
-                out[c, y, x] = min(max(signal, lowest), bound)
+                out[c, i, x] = min(max(signal, lowest), bound)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numchic_bitstream.arrays import F32, I64
+from numchic_bitstream.arrays import F32, F32_1D, F32_2D, F32_3D, I64_2D
 from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.headers import CoolChicHeader
 from numchic_bitstream.v4.parameters import SynLayer
@@ -48,9 +48,9 @@ class _Group(NamedTuple):
     biases start.
     """
 
-    table: I64
-    weights: F32
-    biases: F32
+    table: I64_2D
+    weights: F32_1D
+    biases: F32_1D
     reach: int
     n_outputs: int
     macs: int
@@ -78,6 +78,7 @@ class Synthesiser:
             pending.append(packed)
         self._groups.append(_group(pending))
         self.n_outputs = self._groups[-1].n_outputs
+        self._widest = max(self.n_inputs, *(layer.n_outputs for layer in header.topology.syn))
 
     def input_rows(self, height: int, first: int, n_rows: int) -> tuple[int, int]:
         """First input row that some output rows need, and the number of input rows."""
@@ -109,11 +110,13 @@ class Synthesiser:
         float32[O, n_rows, w]
         """
         start, reach = max(0, first - self.reach), self.reach
+        width = planes.shape[2] - 2 * MARGIN
+        tiles = np.empty((2, (self._widest + _OUTPUTS) * _TILE), np.float32)
         for group in self._groups:
             reach -= group.reach
             top, bottom = max(0, first - reach), min(height, first + n_rows + reach)
-            shape = (group.n_outputs, bottom - top, planes.shape[2])
-            result = np.empty(shape, np.float32)
+            margin = 0 if group is self._groups[-1] else MARGIN
+            result = np.empty((group.n_outputs, bottom - top, width + 2 * margin), np.float32)
             step = max(1, _MACS_PER_CALL // (group.macs * planes.shape[2]))
             if group.reach:
                 pad_columns(planes)
@@ -122,17 +125,11 @@ class Synthesiser:
                     pause()
                 stop = min(y + step, bottom)
                 if group.reach:
-                    filter_rows(
-                        planes, start, height, y, group.table[0], group.weights, group.biases,
-                        result[:, y - top : stop - top],
-                    )  # fmt: skip
+                    filter_rows(planes, start, height, y, stop, group, tiles, top, result)
                 else:
-                    combine_rows(
-                        planes[:, y - start : stop - start], group.table, group.weights,
-                        group.biases, result[:, y - top : stop - top],
-                    )  # fmt: skip
+                    combine_rows(planes, start, y, stop, group, tiles, top, result)
             planes, start = result, top
-        return planes[:, :, MARGIN:-MARGIN]
+        return planes
 
 
 def _pack(layer: SynLayer, residual: bool, relu: bool) -> _Layer:
@@ -162,8 +159,8 @@ def _group(layers: list[_Layer]) -> _Group:
     )
 
 
-@kernel()
-def pad_columns(planes: F32) -> None:
+@kernel(entry=True)
+def pad_columns(planes: F32_3D) -> None:
     """Repeat the first and last sample of every row into its margins."""
     for c in range(planes.shape[0]):
         for y in range(planes.shape[1]):
@@ -230,30 +227,44 @@ def _finish(y: F32, n: int, relu: int, out: F32) -> None:
             out[k] = y[k]
 
 
-@kernel()
-def combine_rows(planes: F32, table: I64, weights: F32, biases: F32, out: F32) -> None:
+@kernel(entry=True)
+def combine_rows(
+    planes: F32_3D,
+    start: int,
+    first: int,
+    stop: int,
+    group: _Group,
+    tiles: F32_2D,
+    top: int,
+    out: F32_3D,
+) -> None:
     """Run layers without neighbourhood.
 
     Parameters
     ----------
-    planes : float32[n_inputs, n_rows, MARGIN + w + MARGIN]
-    table, weights, biases
-        See :class:`_Group`.
-    out : float32[n_outputs, n_rows, MARGIN + w + MARGIN]
+    planes : float32[n_inputs, rows, MARGIN + w + MARGIN]
+    start : int
+        First row of ``planes``.
+    first, stop : int
+        Output rows first .. stop - 1 are computed.
+    group : _Group
+    tiles : float32[2, >= (widest + 4) * 256]
+        Scratch for the layer with most channels.
+    top : int
+        First row of ``out``.
+    out : float32[n_outputs, rows, w + margins]
         Output, without its margins.
     """
+    table, weights, biases = group.table, group.weights, group.biases
     width = planes.shape[2] - 2 * MARGIN
-    widest = table[0, 0]
-    for layer in range(table.shape[0]):
-        widest = max(widest, table[layer, 1])
-    buffers = np.empty((2, (widest + _OUTPUTS) * _TILE), np.float32)
-    for row in range(planes.shape[1]):
+    margin = (out.shape[2] - width) // 2
+    for row in range(first, stop):
         for left in range(0, width, _TILE):
             n = min(_TILE, width - left)
-            x, y = buffers[0], buffers[1]
+            x, y = tiles[0], tiles[1]
             for i in range(planes.shape[0]):
                 tile = x[i * _TILE : (i + 1) * _TILE]
-                source = planes[i, row, MARGIN + left :]
+                source = planes[i, row - start, MARGIN + left :]
                 for k in range(n):
                     tile[k] = source[k]
             for layer in range(table.shape[0]):
@@ -286,19 +297,20 @@ def combine_rows(planes: F32, table: I64, weights: F32, biases: F32, out: F32) -
             last = table.shape[0] - 1
             for o in range(out.shape[0]):
                 tile = y[o * _TILE : (o + 1) * _TILE]
-                _finish(tile, n, table[last, 3], out[o, row, MARGIN + left :])
+                _finish(tile, n, table[last, 3], out[o, row - top, margin + left :])
 
 
-@kernel()
+@kernel(entry=True)
 def filter_rows(
-    planes: F32,
+    planes: F32_3D,
     start: int,
     height: int,
     first: int,
-    layer: I64,
-    weights: F32,
-    biases: F32,
-    out: F32,
+    stop: int,
+    group: _Group,
+    tiles: F32_2D,
+    top: int,
+    out: F32_3D,
 ) -> None:
     """Run a layer with 3 x 3 neighbourhoods.
 
@@ -308,18 +320,15 @@ def filter_rows(
         With margins filled in.
     start, height : int
         First row of ``planes``; rows of the whole picture.
-    first : int
-        First output row.
-    layer, weights, biases
-        Row of the table of a :class:`_Group`.
-    out : float32[n_outputs, n_rows, MARGIN + w + MARGIN]
-        Output, without its margins.
+    first, stop, group, tiles, top, out
+        See :func:`combine_rows`.
     """
+    layer, weights, biases = group.table[0], group.weights, group.biases
     width = planes.shape[2] - 2 * MARGIN
+    margin = (out.shape[2] - width) // 2
     n_inputs, n_outputs, residual, relu = layer[0], layer[1], layer[2], layer[3]
-    buffer = np.empty(_OUTPUTS * _TILE, np.float32)
-    for row in range(out.shape[1]):
-        y = first + row
+    buffer = tiles[0]
+    for y in range(first, stop):
         for left in range(0, width, _TILE):
             n = min(_TILE, width - left)
             for o in range(0, n_outputs, _OUTPUTS):
@@ -341,4 +350,4 @@ def filter_rows(
                         w += 12
                 for p in range(min(_OUTPUTS, n_outputs - o)):
                     tile = buffer[p * _TILE : (p + 1) * _TILE]
-                    _finish(tile, n, relu, out[o + p, row, MARGIN + left :])
+                    _finish(tile, n, relu, out[o + p, y - top, margin + left :])

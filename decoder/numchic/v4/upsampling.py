@@ -16,7 +16,9 @@ import numpy as np
 
 from numchic.filters import preconcat_rows
 from numchic.randomness import normal_samples
-from numchic_bitstream.arrays import F32, I32
+from numchic.v4.arm import REACH
+from numchic.v4.latents import interior
+from numchic_bitstream.arrays import F32, F32_1D, F32_2D, I32
 from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v4.headers import CoolChicHeader
 from numchic_bitstream.v4.parameters import Parameters
@@ -85,7 +87,8 @@ class Upsampler:
     def prepare(self, latents: dict[int, I32]) -> None:
         """Take the latents by resolution and bring them to twice the resolution of the output.
 
-        The array of the output's own resolution may still be empty of content.
+        They are planes with their margins, as they are decoded. The plane of the output's own
+        resolution may still be empty of content.
         """
         self._finest = latents.get(self._lead, self._finest)
         for channel in self._channels:
@@ -106,9 +109,9 @@ class Upsampler:
 
     def _refine(self, latent: I32, i: int) -> F32:
         if i == len(self._sizes) - 1:
-            return latent.astype(np.float32)
-        refined = np.empty(latent.shape, np.float32)
-        preconcat_rows(latent, self._refinement(i), 0, 0, refined)
+            return interior(latent).astype(np.float32)
+        refined = np.empty(self._sizes[i], np.float32)
+        preconcat_rows(latent, self._refinement(i), 0, 0, refined, border=REACH)
         return refined
 
     def _refinement(self, i: int) -> F32:
@@ -143,7 +146,8 @@ class Upsampler:
                 start = self._noise_starts[channel.resolution]
                 target[:, inside] = _noise_rows(start, first, target.shape[0], width)
             else:
-                preconcat_rows(self._finest, self._refinement(self._lead), first, margin, target)
+                taps = self._refinement(self._lead)
+                preconcat_rows(self._finest, taps, first, margin, target, border=REACH)
 
 
 def _noise_rows(start: int, first: int, n_rows: int, width: int) -> F32:
@@ -156,7 +160,6 @@ def _noise_rows(start: int, first: int, n_rows: int, width: int) -> F32:
     return samples.reshape(n_rows, width)
 
 
-@kernel()
 def double_rows(plane: F32, taps: F32, first: int, out_width: int, margin: int, out: F32) -> None:
     """Double a plane with ``up2`` and write some rows of the result.
 
@@ -173,16 +176,34 @@ def double_rows(plane: F32, taps: F32, first: int, out_width: int, margin: int, 
         Output.
     """
     height, width = plane.shape
-    n_rows = out.shape[0]
-    n_taps = taps.size // 2
-    reach = n_taps // 2
+    reach = taps.size // 4
     # Input rows that the output rows reach; clipped ones are the edge rows themselves.
     low = max(0, min(height - 1, first // 2 - reach))
-    high = min(height - 1, (first + n_rows - 1) // 2 + reach)
+    high = min(height - 1, (first + out.shape[0] - 1) // 2 + reach)
     padded = np.empty(width + 2 * reach, np.float32)
     phases = np.empty((2, width), np.float32)
     wide = np.empty((high - low + 1, out_width), np.float32)
-    for y in range(low, high + 1):
+    _double_rows(plane, taps, first, low, margin, padded, phases, wide, out)
+
+
+@kernel(entry=True)
+def _double_rows(
+    plane: F32_2D,
+    taps: F32_1D,
+    first: int,
+    low: int,
+    margin: int,
+    padded: F32_1D,
+    phases: F32_2D,
+    wide: F32_2D,
+    out: F32_2D,
+) -> None:
+    """Do the same with scratch; ``wide`` is for the input rows low, low + 1, ..."""
+    height, width = plane.shape
+    n_rows, out_width = out.shape[0], wide.shape[1]
+    n_taps = taps.size // 2
+    reach = n_taps // 2
+    for y in range(low, low + wide.shape[0]):
         for x in range(padded.size):
             padded[x] = plane[y, min(max(x - reach, 0), width - 1)]
         for e in range(2):

@@ -176,10 +176,11 @@ def test_combine(n_references: int, clamped: bool) -> None:
     warped = rng.random((n_references, 3, 4, 6), np.float32)
     every = field.repeat(2, 1).repeat(2, 2)
     wanted = motion.predict(residue, every, list(warped), clamped)
-    out = np.empty((3, 4, 6), np.float32)
     bound = np.float32(1) if clamped else np.float32(np.inf)
-    combine(residue, field[4], 2, warped, bound, out)
-    np.testing.assert_array_equal(out, wanted)
+    for first in (0, 1, 2):
+        out = np.empty((3, 4 - first, 6), np.float32)
+        combine(residue, field[4], 2, first, warped[:, :, first:].copy(), bound, out)
+        np.testing.assert_array_equal(out, wanted[:, first:])
 
 
 @pytest.mark.parametrize("data_type", DATA_TYPES)

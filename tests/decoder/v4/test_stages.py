@@ -44,7 +44,7 @@ def decode_stages(part: CoolChic, img_size: tuple[int, int]) -> tuple[str, str, 
     for i in header.derived.coded_planes:
         plane = new_plane(*header.derived.sizes[i])
         assert list(decode_plane(part.latents[i], arm, context_size, blk, i, plane))
-        planes[i] = interior(plane)
+        planes[i] = plane
     height, width = header.derived.output_size
     upsampler = Upsampler(header, parameters, part.noise_start)
     upsampler.prepare(planes)
@@ -52,7 +52,7 @@ def decode_stages(part: CoolChic, img_size: tuple[int, int]) -> tuple[str, str, 
     upsampler.rows(0, MARGIN, inputs)
     dense = inputs[:, :, MARGIN:-MARGIN].copy()
     signal = Synthesiser(header, parameters.syn).run(inputs, height, 0, height)
-    return crcs(planes.values(), "<i4"), crcs(dense, "<f4"), crcs(signal, "<f4")
+    return crcs(map(interior, planes.values()), "<i4"), crcs(dense, "<f4"), crcs(signal, "<f4")
 
 
 @only("a365_mse")
