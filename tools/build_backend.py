@@ -18,9 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from numchic_build import wheel
 from setuptools import build_meta
 from setuptools.build_meta import build_sdist, get_requires_for_build_sdist
+
+from numchic_build import wheel
 
 __all__ = [
     "build_editable",

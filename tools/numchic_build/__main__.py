@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """``python -m numchic_build PACKAGES OUTPUT [TARGET ...]``: compile the kernels of packages.
 
-PACKAGES is a folder with the packages as a wheel holds them. ``OUTPUT/TARGET/library.so``, or as the
-platform calls it, is written for every target, with ``ziglang`` as linker; without targets
-``OUTPUT/library.so`` for this machine, with the C compiler of ``$CC`` or ``cc``.
+PACKAGES is a folder with the packages as a wheel holds them. For every target a library is written
+to ``OUTPUT/TARGET``, with ``ziglang`` as linker; without targets one to ``OUTPUT`` for this machine,
+with the C compiler of ``$CC`` or ``cc``.
 """
 
 from __future__ import annotations

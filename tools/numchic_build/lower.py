@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Read by Numba when it is imported.
+# Numba reads them when it is imported.
 os.environ.update(
     NUMCHIC_KERNELS="jit",
     NUMCHIC_CACHE_DIR=os.devnull,
@@ -27,12 +27,16 @@ os.environ.update(
 )
 
 import llvmlite.binding as llvm
+import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
+from numba.core import cgutils as typed_cgutils
 from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
+
+# Numba does not say their types.
+types: Any = numba.types
+cgutils: Any = typed_cgutils
 
 _I64 = ir.IntType(64)
 _SCALARS = {
@@ -161,7 +165,8 @@ def _load_array(context: Any, builder: ir.IRBuilder, kind: Any, slots: Iterator[
     address = builder.load(next(slots))
     shape = [builder.load(next(slots)) for _ in range(kind.ndim)]
     item_size = ir.Constant(_I64, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    strides, size = [], item_size
+    strides: list[ir.Value] = []
+    size = item_size
     for n in reversed(shape):
         strides.insert(0, size)
         size = builder.mul(size, n)

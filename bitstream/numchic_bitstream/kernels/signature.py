@@ -2,8 +2,8 @@
 """What the annotations of an entry kernel say: types of arguments and results.
 
 Arguments are arrays of :mod:`numchic_bitstream.arrays` with a number of dimensions, ``int``
-(int64), ``float`` (float64), ``bool``, ``np.float32``, and named tuples of these. ``A | B`` declares
-one signature for each. Results are ``None``, ``int``, ``float`` or a tuple of ``int``.
+(int64), ``float`` (float64), ``bool``, ``np.float32``, and named tuples of these; ``A | B`` stands
+for one signature with each. Results are ``None``, ``int``, ``float`` or a tuple of ``int``.
 """
 
 from __future__ import annotations
