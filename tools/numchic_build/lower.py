@@ -64,11 +64,12 @@ def lower(packages: Path) -> Kernels:
         With ``numchic_bitstream`` and ``numchic`` as they are installed.
     """
     sys.path.insert(0, str(packages))
-    for path in sorted(packages.glob("numchic*/**/*.py")):
-        if "\n@kernel(" in path.read_text(encoding="utf-8"):
-            importlib.import_module(".".join(path.relative_to(packages).with_suffix("").parts))
     from numchic_bitstream.kernels import ENTRIES, native
 
+    for package in native.PACKAGES:
+        for path in sorted((packages / package).rglob("*.py")):
+            if "\n@kernel(" in path.read_text(encoding="utf-8"):
+                importlib.import_module(".".join(path.relative_to(packages).with_suffix("").parts))
     wrappers = ir.Module("numchic")
     parts = [_add_wrapper(wrappers, *entry) for kernel in ENTRIES for entry in _compile(kernel)]
     names = [function.name for function in wrappers.functions if function.blocks]
