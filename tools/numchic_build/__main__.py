@@ -2,8 +2,8 @@
 """``python -m numchic_build PACKAGES OUTPUT [TARGET ...]``: compile the kernels of packages.
 
 PACKAGES is a folder with the packages as a wheel holds them. For every target a library is written
-to ``OUTPUT/TARGET``, with ``ziglang`` as linker; without targets one to ``OUTPUT`` for this machine,
-with the C compiler of ``$CC`` or ``cc``.
+to ``OUTPUT/TARGET``, with ``ziglang`` as linker; without targets one to ``OUTPUT``, for this
+machine, with the C compiler of ``$CC`` or ``cc``.
 """
 
 from __future__ import annotations
