@@ -59,10 +59,6 @@ def x2_scratch(stack: Any, taps: Any, first: int, out_width: int, margin: int, o
     return int(4 * (3 * stack.shape[2] + taps.size + rows * out_width))
 
 
-def preconcat_scratch(grid: Any, taps: Any, first: int, margin: int, out: Any) -> int:
-    return int(4 * ((out.shape[0] + taps.size) * grid.shape[1] + grid.shape[1] + taps.size))
-
-
 def stack_scratch(latents: Any, table: Any, weight: Any, bias: Any, values: Any) -> int:
     return int(16 * values.shape[1] * weight.shape[1])
 
@@ -76,7 +72,6 @@ def kernels_counted() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, name, scratch in (
             (upsampling, "x2_rows", x2_scratch),
-            (upsampling, "preconcat_rows", preconcat_scratch),
             (ifce, "evaluate_stack", stack_scratch),
             (synthesis, "run_stages", stages_scratch),
         ):
