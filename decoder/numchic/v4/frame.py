@@ -103,7 +103,7 @@ def round_rows(signal: F32_2D, step: int, maximum: int, out: U8_2D | U16_2D) -> 
     ----------
     signal : float32[n_rows, w]
     step : int
-        Every how manieth row and column becomes a sample.
+        1, or 2 if every second row and column becomes a sample.
     maximum : int
     out : uint8 or uint16[>= n_rows / step, w / step]
         Output.
