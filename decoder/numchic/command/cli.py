@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import json
 import os
 import sys
 import time
@@ -278,6 +277,8 @@ def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
     with exit_status():
         info = read_info(open_input(input_name), limits=limits)
         if as_json:
+            import json
+
             click.echo(json.dumps(info.to_dict(), indent=2))
         else:
             click.echo("\n".join(describe(info)))
