@@ -151,14 +151,14 @@ def test_a_folder_without_the_right_to_write(target: Path) -> None:
     assert_nothing_happened(target)
 
 
-@pytest.mark.parametrize("moment", ["token_hex", "replace"])
+@pytest.mark.parametrize("moment", ["urandom", "replace"])
 def test_a_folder_that_vanishes(moment: str, tmp_path: Path) -> None:
     """Before the temporary file is made, or before it gets its name."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    owner = {"token_hex": "secrets", "replace": "pathlib.Path"}[moment]
+    owner = {"urandom": "os", "replace": "pathlib.Path"}[moment]
     before = f"""
-import pathlib, secrets, shutil
+import os, pathlib, shutil
 original = {owner}.{moment}
 def vanish(*arguments, **options):
     shutil.rmtree({str(folder)!r}, ignore_errors=True)
