@@ -51,6 +51,7 @@ def run(code: str, **variables: str) -> list[str]:
 # --- In a process of their own -----------------------------------------------------------------
 
 
+@jit_only
 def test_the_folder_of_the_environment_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "cache"
     first = run(CALL_A_KERNEL, NUMCHIC_CACHE_DIR=str(folder))
@@ -62,6 +63,7 @@ def test_the_folder_of_the_environment_is_used(tmp_path: Path) -> None:
     assert again == [*first[:2], "1"]
 
 
+@jit_only
 def test_kernels_work_without_a_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
@@ -70,6 +72,7 @@ def test_kernels_work_without_a_folder(tmp_path: Path) -> None:
     assert file.is_file()
 
 
+@jit_only
 def test_a_relative_folder_does_not_move(tmp_path: Path) -> None:
     code = f"import os, numchic_bitstream.v5.laplace; os.chdir({str(tmp_path)!r})" + CALL_A_KERNEL
     run(code, NUMCHIC_CACHE_DIR=os.path.relpath(tmp_path / "cache"))
@@ -82,6 +85,7 @@ def test_importing_makes_no_folder(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+@jit_only
 def test_every_kind_of_processor_has_its_own_file(tmp_path: Path) -> None:
     variables = {"NUMCHIC_CACHE_DIR": str(tmp_path)}
     run(CALL_A_KERNEL, **variables)

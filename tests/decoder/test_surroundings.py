@@ -20,6 +20,7 @@ from children import (
     SMALL_DISK,
     WITHOUT_PRIVILEGES,
     compiled_only,
+    jit_only,
     environment,
     linux_only,
     run_command,
@@ -73,6 +74,7 @@ def test_a_read_only_install_without_a_home(read_only: Path, tmp_path: Path) -> 
     assert not (tmp_path / "none").exists()
 
 
+@jit_only
 def test_a_cache_of_somebody_else_is_read(tmp_path: Path) -> None:
     """One that was filled when a container was built, for example."""
     cache = tmp_path / "cache"
@@ -87,12 +89,14 @@ def test_a_cache_of_somebody_else_is_read(tmp_path: Path) -> None:
     assert files_in(cache) == files
 
 
+@jit_only
 def test_a_full_disk_keeps_nothing(tmp_path: Path) -> None:
     output = run_python(SMALL_DISK + CALL_A_KERNEL, NUMCHIC_CACHE_DIR=tmp_path)
     assert output.split() == [RESULT, "0"]
     assert not files_in(tmp_path)
 
 
+@jit_only
 def test_a_cache_that_is_deleted_before_the_first_call(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -102,6 +106,7 @@ def test_a_cache_that_is_deleted_before_the_first_call(tmp_path: Path) -> None:
     assert run_python(CALL_A_KERNEL, NUMCHIC_CACHE_DIR=cache).split() == [RESULT, "1"]
 
 
+@jit_only
 def test_processes_that_compile_at_the_same_time(tmp_path: Path) -> None:
     children = [
         subprocess.Popen(
