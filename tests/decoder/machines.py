@@ -5,10 +5,11 @@
 
 Every setting is a process of its own, and all but the first one compile everything anew: kernels
 as plain Python, with every index checked, not optimised, for the smallest processor that Numba can
-compile for, for others in between, without fused operations; and NumPy restricted to its smallest
-instruction set. Compared are all stages of all frames: parameters, latents, dense latents,
-synthesis output, resized signal, prediction, and samples with 1, 2 and 4 threads. The exit status
-is 0 if all settings agree. Without files: the sound streams of ``soak.py``.
+compile for, for others in between, without fused operations; the library of kernels for all it has
+code for; and NumPy restricted to its smallest instruction set. Compared are all stages of all
+frames: parameters, latents, their payload as it is encoded again, dense latents, synthesis output,
+resized signal, prediction, and samples with 1, 2 and 4 threads. The exit status is 0 if all
+settings agree. Without files: the sound streams of ``soak.py``.
 
 Common randomness is the one stage that may differ, in some 10^-8 of its samples, when NumPy has
 another logarithm and cosine.
@@ -17,6 +18,8 @@ another logarithm and cosine.
 from __future__ import annotations
 
 import argparse
+import atexit
+import functools
 import hashlib
 import importlib
 import json
@@ -34,15 +37,17 @@ import numpy as np
 
 import numchic
 from numchic.schedule import Meter
+from numchic.v5.latents import encode_latents
 from numchic.v5.prediction import predict
 from numchic.v5.resize import resize
-from numchic_bitstream import Frame, Stream
+from numchic_bitstream import Frame, Stream, read_parameters
 from numchic_bitstream.generations import read_any
 from numchic_conformance.stages import decode_stages
 
 # The helpers of the tests lie one folder up; pytest knows that by itself.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from native_packages import make
 from vectors import sound_streams
 
 THREADS = (1, 2, 4)
@@ -69,7 +74,11 @@ if platform.machine() in ("x86_64", "AMD64"):
             "NUMBA_CPU_NAME": "x86-64-v3",
             "NUMBA_CPU_FEATURES": _V3.replace("+fma", "-fma"),
         },
+        "native x86-64-v2": {"NUMCHIC_KERNELS": "native-v2"},
+        "native x86-64-v3": {"NUMCHIC_KERNELS": "native-v3"},
     }
+else:
+    SETTINGS |= {"native": {"NUMCHIC_KERNELS": "native"}}
 
 
 def numpy_features() -> str:
@@ -104,7 +113,7 @@ def stages(data: bytes) -> dict[str, str]:
 def last_stages(
     stream: Stream, arrays: Mapping[str, Any], pictures: Sequence[numchic.Picture]
 ) -> dict[str, str]:
-    """Digests of resized signals and of predictions of 5.0, which are no stages for others."""
+    """Digests of what are no stages for others: resized signals, predictions, payloads of 5.0."""
     found = {}
     for i, frame in enumerate(stream.frames):
         signals = []
@@ -113,6 +122,10 @@ def last_stages(
             kind = part.header.final_upsampling_type
             signals.append(resize(arrays[f"{prefix}synthesis"], part.header.img_size, kind))
             found[f"{prefix}resized"] = digest(signals[-1:])
+            grids = [arrays[f"{prefix}latents.{k}"] for k in range(len(part.header.derived.grids))]
+            parameters = read_parameters(part.header, part.nn_payload)
+            payload = encode_latents(part.header, parameters, grids)
+            found[f"{prefix}latent payload"] = hashlib.sha256(payload).hexdigest()
         if frame.motion is not None:
             references = [pictures[index] for index in frame.header.index_references]
             found[f"frame{i}.prediction"] = digest(predicted(frame, signals, references))
@@ -147,6 +160,9 @@ def run_setting(name: str, files: Sequence[Path]) -> dict[str, dict[str, str]]:
     with tempfile.TemporaryDirectory() as cache:
         if name != HOST:
             variables |= settings[name] | {"NUMCHIC_CACHE_DIR": cache}
+        if "NUMCHIC_KERNELS" in settings[name]:
+            path = [str(native_packages()), os.environ.get("PYTHONPATH", "")]
+            variables["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         result = subprocess.run(
             [sys.executable, __file__, "--worker", *map(str, files)],
             env=variables,
@@ -155,6 +171,15 @@ def run_setting(name: str, files: Sequence[Path]) -> dict[str, dict[str, str]]:
         )
     digests: dict[str, dict[str, str]] = json.loads(result.stdout)
     return digests
+
+
+@functools.cache
+def native_packages() -> Path:
+    """Folder with the packages and a library of their kernels."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    make(Path(folder.name))
+    return Path(folder.name)
 
 
 def all_settings() -> dict[str, dict[str, str]]:
