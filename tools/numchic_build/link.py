@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ _SOURCE = Path(__file__).with_name("library.c")
 def link(
     objects: Sequence[bytes], identity: str, target: Target, compiler: Sequence[str], output: Path
 ) -> None:
-    """Write a library.
+    """Write a library, and its checksum beside it.
 
     Parameters
     ----------
@@ -47,3 +48,5 @@ def link(
              _SOURCE, *paths, "-o", output],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
+    checksum = hashlib.sha256(output.read_bytes()).hexdigest()
+    output.with_suffix(".sha256").write_text(checksum, encoding="ascii")

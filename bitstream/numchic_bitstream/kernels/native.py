@@ -43,6 +43,7 @@ PACKAGES = ("numchic_bitstream", "numchic")
 
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 PATH = Path(__file__).with_name(f"library{SUFFIX}")
+_CHECKSUM = PATH.with_suffix(".sha256")
 _REASON = PATH.with_name("no_library.txt")  # of the build backend
 _SITE = Path(__file__).parents[2]
 _PROCESSORS = {0: "no", 1: "generic", 2: "x86-64-v2", 3: "x86-64-v3"}
@@ -88,8 +89,12 @@ def find(processor: str) -> Library | str:
         Why there is none, if there is none that can be used.
     """
     if not PATH.exists():
-        return _REASON.read_text(encoding="utf-8").strip() if _REASON.exists() else "no library"
+        made = _REASON.exists()
+        return _REASON.read_text(encoding="utf-8").strip() if made else f"there is no {PATH.name}"
     try:
+        # A part of a library would end the process.
+        if hashlib.sha256(PATH.read_bytes()).hexdigest() != _CHECKSUM.read_text("ascii"):
+            return "the library is damaged"
         library = Library(ctypes.CDLL(str(PATH)), processor)
     except (OSError, AttributeError, ValueError) as error:
         return f"the library cannot be used: {error}"
