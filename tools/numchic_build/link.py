@@ -11,10 +11,7 @@ from pathlib import Path
 
 from numchic_build.targets import Target
 
-_FLAGS = (
-    "-shared", "-fPIC", "-O2", "-s", "-ffreestanding",
-    "-fno-tree-loop-distribute-patterns",  # otherwise memset becomes a call of memset
-)  # fmt: skip
+_FLAGS = ("-shared", "-fPIC", "-O2", "-s", "-ffreestanding")
 _SOURCE = Path(__file__).with_name("library.c")
 
 

@@ -8,9 +8,9 @@ jit
 python
     Kernels are run as they are written, for tests and for reading.
 
-``$NUMCHIC_KERNELS`` names one of them; ``native-v2`` and ``native-v3`` also choose the code for
-older and newer x86-64 processors. Otherwise it is the first one that can be had, plain Python only
-with ``NUMBA_DISABLE_JIT=1``. All give the same bits.
+``$NUMCHIC_KERNELS`` names one of them; ``native-v2``, ``native-v3`` and ``native-v4`` also choose
+the code for older and newer x86-64 processors. Otherwise it is the first one that can be had, plain
+Python only with ``NUMBA_DISABLE_JIT=1``. All give the same bits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ R = TypeVar("R")
 ENTRIES: list[Callable[..., Any]] = []
 """Kernels that are called from Python, as they were decorated; filled by their modules."""
 
-_CHOICES = ("native", "native-v2", "native-v3", "jit", "python")
+_CHOICES = ("native", "native-v2", "native-v3", "native-v4", "jit", "python")
 
 
 def kernel(
@@ -132,8 +132,8 @@ def _compiled(function: Callable[..., Any], **options: bool) -> Callable[..., An
 def _unavailable(error: Exception) -> Callable[..., NoReturn]:
     def refuse(*_: object) -> NoReturn:
         raise UnsupportedError(
-            f"there are no native kernels ({why_not_native()}), and Numba cannot be used ({error}); "
-            "pip install 'numchic[jit]'",
+            f"there are no native kernels ({why_not_native()}), "
+            f"and Numba cannot be used ({error}); pip install 'numchic[jit]'",
             "NUMCHIC_KERNELS",
         ) from error
 
