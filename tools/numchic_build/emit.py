@@ -57,7 +57,10 @@ def _emit(text: str, names: list[str], triple: str, code: Code) -> bytes:
     module = _parse(_without_noinline(str(module)), triple, machine)
     _optimise(module, machine)
     for name in names:
-        module.get_function(name).name = name + code.suffix
+        function = module.get_function(name)
+        function.name = name + code.suffix
+        if "windows" in triple:
+            function.storage_class = "dllexport"
     asked = {f.name for f in module.functions if f.is_declaration and f.name[:5] != "llvm."}
     asked |= {g.name for g in module.global_variables if g.is_declaration}
     if asked - _MAY_CALL:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from pathlib import Path
 from numchic_build.targets import Target
 
 _FLAGS = (
-    "-shared", "-fPIC", "-O2", "-s", "-ffreestanding",
-    "-fno-tree-loop-distribute-patterns",  # otherwise memset becomes a call of memset
+    "-shared", "-fPIC", "-s", "-ffreestanding",
+    "-O1",  # with more, gcc makes a call of memset from memset
 )  # fmt: skip
 _SOURCE = Path(__file__).with_name("library.c")
 
@@ -42,8 +43,10 @@ def link(
         paths = [Path(folder, f"{i}.o") for i in range(len(objects))]
         for path, data in zip(paths, objects, strict=True):
             path.write_bytes(data)
+        made = Path(folder, output.name)  # some linkers write more files beside it
         subprocess.run(
             [*compiler, *_FLAGS, *target.flags, f'-DNUMCHIC_IDENTITY="{identity}"',
-             _SOURCE, *paths, "-o", output],
+             _SOURCE, *paths, "-o", made],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
+        shutil.move(made, output)
