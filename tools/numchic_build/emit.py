@@ -56,7 +56,10 @@ def _emit(text: str, names: list[str], triple: str, code: Code) -> bytes:
     module = _parse(_without_noinline(str(module)), triple, machine)
     _optimise(module, machine)
     for name in names:
-        module.get_function(name).name = name + code.suffix
+        function = module.get_function(name)
+        function.name = name + code.suffix
+        if "windows" in triple:
+            function.storage_class = "dllexport"
     _check(module)
     data: bytes = machine.emit_object(module)
     return data

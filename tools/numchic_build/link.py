@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -40,10 +41,12 @@ def link(
         paths = [Path(folder, f"{i}.o") for i in range(len(objects))]
         for path, data in zip(paths, objects, strict=True):
             path.write_bytes(data)
+        made = Path(folder, output.name)  # some linkers write more files beside it
         subprocess.run(
             [*compiler, *_FLAGS, *target.flags, f'-DNUMCHIC_IDENTITY="{identity}"',
-             _SOURCE, *paths, "-o", output],
+             _SOURCE, *paths, "-o", made],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
+        shutil.move(made, output)
     checksum = hashlib.sha256(output.read_bytes()).hexdigest()
     output.with_suffix(".sha256").write_text(checksum, encoding="ascii")

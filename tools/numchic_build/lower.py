@@ -8,9 +8,7 @@ else becomes internal to the module.
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +31,8 @@ from llvmlite import ir
 from numba.core import cgutils as typed_cgutils
 from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
+
+from numchic_build.declared import import_entries
 
 # Numba does not say their types.
 types: Any = numba.types
@@ -63,15 +63,11 @@ def lower(packages: Path) -> Kernels:
     packages : Path
         With ``numchic_bitstream`` and ``numchic`` as they are installed.
     """
-    sys.path.insert(0, str(packages))
-    from numchic_bitstream.kernels import ENTRIES, native
+    entries = import_entries(packages)
+    from numchic_bitstream.kernels import native
 
-    for package in native.PACKAGES:
-        for path in sorted((packages / package).rglob("*.py")):
-            if "\n@kernel(" in path.read_text(encoding="utf-8"):
-                importlib.import_module(".".join(path.relative_to(packages).with_suffix("").parts))
     wrappers = ir.Module("numchic")
-    parts = [_add_wrapper(wrappers, *entry) for kernel in ENTRIES for entry in _compile(kernel)]
+    parts = [_add_wrapper(wrappers, *entry) for kernel in entries for entry in _compile(kernel)]
     names = [function.name for function in wrappers.functions if function.blocks]
     module = llvm.parse_assembly(str(wrappers))
     for part in parts:

@@ -45,6 +45,9 @@ class Target(NamedTuple):
 _X86 = tuple(Code(f"x86-64-v{level}", "", f"_v{level}") for level in (2, 3, 4))
 _ARM = (Code("generic", "+neon"),)
 _APPLE = (Code("apple-m1"),)
+# What is loaded on macOS has to name the library of the system, and has a name of its own, which
+# would be that of a folder of the build.
+_MACOS_FLAGS = ("-Wl,-install_name,@rpath/library.dylib",)
 
 TARGETS = {
     "linux-x86_64": Target(
@@ -54,17 +57,26 @@ TARGETS = {
         "aarch64-unknown-linux-gnu", _ARM, ".so", "aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64"
     ),
     "musl-x86_64": Target(
-        "x86_64-unknown-linux-musl", _X86, ".so", "x86_64-linux-musl", "musllinux_1_1_x86_64"
+        "x86_64-unknown-linux-musl", _X86, ".so", "x86_64-linux-musl", "musllinux_1_2_x86_64"
     ),
     "musl-aarch64": Target(
-        "aarch64-unknown-linux-musl", _ARM, ".so", "aarch64-linux-musl", "musllinux_1_1_aarch64"
+        "aarch64-unknown-linux-musl", _ARM, ".so", "aarch64-linux-musl", "musllinux_1_2_aarch64"
     ),
-    # What is loaded on macOS has to name the library of the system.
     "macos-x86_64": Target(
-        "x86_64-apple-macosx11.0.0", _X86, ".dylib", "x86_64-macos.11.0", "macosx_11_0_x86_64", ()
+        "x86_64-apple-macosx11.0.0",
+        _X86,
+        ".dylib",
+        "x86_64-macos.11.0",
+        "macosx_11_0_x86_64",
+        _MACOS_FLAGS,
     ),
     "macos-arm64": Target(
-        "arm64-apple-macosx11.0.0", _APPLE, ".dylib", "aarch64-macos.11.0", "macosx_11_0_arm64", ()
+        "arm64-apple-macosx11.0.0",
+        _APPLE,
+        ".dylib",
+        "aarch64-macos.11.0",
+        "macosx_11_0_arm64",
+        _MACOS_FLAGS,
     ),
     "windows-x86_64": Target(
         "x86_64-w64-windows-gnu", _X86, ".dll", "x86_64-windows-gnu", "win_amd64"
