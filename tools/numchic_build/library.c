@@ -22,11 +22,17 @@ int DllMainCRTStartup(void *library, unsigned reason, void *reserved)
 #endif
 
 #if !defined(__APPLE__)
+typedef unsigned long long __attribute__((may_alias, aligned(1))) word;
+
 /* LLVM makes a call of it from loops that fill rows. */
 __attribute__((visibility("hidden"))) void *memset(void *to, int value, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
-        ((unsigned char *)to)[i] = (unsigned char)value;
+    const word all = (unsigned char)value * 0x0101010101010101ULL;
+    unsigned char *at = to, *end = at + size;
+    for (; end - at >= 8; at += 8)
+        *(word *)at = all;
+    for (; at < end; at++)
+        *at = (unsigned char)value;
     return to;
 }
 #endif
