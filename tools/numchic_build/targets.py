@@ -87,9 +87,11 @@ TARGETS = {
 }
 """Platforms with wheels of their own."""
 
+_MARKED = ("x86_64", "AMD64", "aarch64", "arm64", "ARM64")
 MARKER = (
-    'sys_platform not in "linux darwin win32" or '
-    'platform_machine not in "x86_64 AMD64 aarch64 arm64 ARM64"'
+    'sys_platform not in "linux darwin win32" or ('
+    + " and ".join(f'platform_machine != "{name}"' for name in _MARKED)
+    + ")"
 )
 """Where none of these is installed."""
 
