@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run every check of the project: ``python tests/check.py [NAME ...]``.
 
-Names: tests, trainer, lint, types, imports, coverage, bounds, native. Without names all of them, two at a
-time, the longest first; the exit status is 0 only if all of them pass.
+Names: tests, trainer, lint, types, imports, coverage, bounds, native. Without names all of them,
+two at a time, the longest first; the exit status is 0 only if all of them pass.
 """
 
 from __future__ import annotations
