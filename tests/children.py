@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ jit_only = pytest.mark.skipif(
     not kernels.describe().startswith("jit") or "NUMBA_BOUNDSCHECK" in os.environ,
     reason="about kernels that are compiled at run time",
 )
+needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="Numba is not installed")
+needs_trainer = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 # Prints the digest of the example.

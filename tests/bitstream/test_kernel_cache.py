@@ -16,7 +16,7 @@ import pytest
 
 import numchic
 import numchic_bitstream
-from children import DECODE, EXAMPLE, jit_only, run_python
+from children import DECODE, EXAMPLE, jit_only, needs_numba, run_python
 from numchic_bitstream import kernels
 from numchic_bitstream.kernels.cache import fingerprint, user_cache
 from strategies import COMPILED
@@ -359,6 +359,7 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+@needs_numba
 @pytest.mark.parametrize("contract", [False, True])
 @pytest.mark.parametrize("inline", [False, True])
 def test_kernels_keep_their_function(cache: Path, contract: bool, inline: bool) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 import builders
 import numchic
-from children import EXAMPLE, compiled_only, linux_only, run_python
+from children import EXAMPLE, compiled_only, linux_only, needs_numba, run_python
 from numchic.schedule import BAND_ROWS
 from numchic_bitstream import SynthesisLayer
 
@@ -100,6 +100,7 @@ expected = act()
     run_python(decode + FORK)
 
 
+@needs_numba
 @compiled_only
 @linux_only
 def test_a_fork_while_another_thread_compiles() -> None:

@@ -250,6 +250,7 @@ PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 32, 3),
 QUICK: dict[str, Any] = {"iterations": 0, "preset": "lop", "effort": "fast"}
 
 
+@children.needs_trainer
 @children.compiled_only
 def test_save(tmp_path: Path) -> None:
     path = tmp_path / "picture.cool"
@@ -304,6 +305,7 @@ def test_metadata_are_saved(monkeypatch: pytest.MonkeyPatch) -> None:
         ("I;16", {}, OSError, "mode I;16 as"),
     ],
 )
+@children.needs_trainer
 def test_nothing_is_left_of_what_cannot_be_saved(
     mode: str, options: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import native_packages
 import numchic
-from children import DECODE, EXAMPLE, environment, run_python
+from children import DECODE, EXAMPLE, environment, needs_numba, run_python
 from numchic_bitstream import kernels
 from numchic_bitstream.kernels.native import PACKAGES, PATH
 
@@ -57,6 +57,7 @@ def test_a_library_is_used_without_being_asked_for(packages: Path) -> None:
     assert digest == DIGEST
 
 
+@needs_numba
 @pytest.mark.parametrize("mode", ["jit", "python"])
 def test_another_mode_is_used_when_asked_for(mode: str, packages: Path) -> None:
     assert output(DESCRIBE, packages, NUMCHIC_KERNELS=mode)[0].partition(" ")[0] == mode
@@ -89,6 +90,7 @@ def test_all_code_of_a_library_gives_the_same(level: int, packages: Path) -> Non
 # --- Libraries that must not be used -----------------------------------------------------------
 
 
+@needs_numba
 @pytest.mark.parametrize("file", ["numchic/filters.py", "numchic_bitstream/v4/states.py"])
 def test_a_library_of_other_sources_is_not_used(file: str, changed: Path) -> None:
     with (changed / file).open("a") as source:
@@ -96,6 +98,7 @@ def test_a_library_of_other_sources_is_not_used(file: str, changed: Path) -> Non
     assert output(WHY + DECODE, changed) == ["the library was made from other sources", DIGEST]
 
 
+@needs_numba
 @pytest.mark.parametrize("length", [0, 1000, 100_000])
 def test_a_part_of_a_library_is_not_used(length: int, changed: Path) -> None:
     path = changed / "numchic_bitstream" / "kernels" / PATH.name
@@ -103,6 +106,7 @@ def test_a_part_of_a_library_is_not_used(length: int, changed: Path) -> None:
     assert output(WHY + DECODE, changed) == ["the library is damaged", DIGEST]
 
 
+@needs_numba
 def test_what_is_no_library_is_not_used(changed: Path) -> None:
     path = changed / "numchic_bitstream" / "kernels" / PATH.name
     path.write_bytes(b"text")

@@ -22,6 +22,7 @@ from numchic_conformance.synthetic.v4.streams import (
     drawn_part,
     write_numbers,
 )
+from strategies import MODE
 
 
 def zero_part(kind: str, k: int, generation: str) -> tuple[bytes, Frame]:
@@ -83,7 +84,7 @@ sys.exit(bool(recorder.buffer))
 """
 
 
-@pytest.mark.skipif("NUMBA_DISABLE_JIT" in os.environ, reason="nothing is compiled")
+@pytest.mark.skipif(MODE != "jit", reason="nothing is compiled")
 def test_nothing_is_left_to_compile() -> None:
     paths = [str(SUITE / f"{name}.cool") for name in NAMES]
     result = subprocess.run(
