@@ -52,7 +52,7 @@ EXPORTED int numchic_level(void)
     if (!has(more, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL) ||
         !has(kept, 0xE6))
         return 3;
-    return 4;
+    return NUMCHIC_HIGHEST_LEVEL; /* 3 or 4 */
 }
 #else
 /* 1: there is one kind of code. */

@@ -42,9 +42,10 @@ def link(
         for path, data in zip(paths, objects, strict=True):
             path.write_bytes(data)
         made = Path(folder, output.name)  # some linkers write more files beside it
+        highest = max(int(code.suffix.removeprefix("_v") or 1) for code in target.codes)
         subprocess.run(
             [*compiler, *_FLAGS, *target.flags, f'-DNUMCHIC_IDENTITY="{identity}"',
-             _SOURCE, *paths, "-o", made],
+             f"-DNUMCHIC_HIGHEST_LEVEL={highest}", _SOURCE, *paths, "-o", made],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
         shutil.move(made, output)
