@@ -13,6 +13,7 @@ import pytest
 
 import numchic
 import numchic_bitstream
+from numchic_bitstream import kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = [Path(package.__path__[0]) for package in (numchic, numchic_bitstream)]
@@ -20,8 +21,12 @@ EXAMPLE = ROOT / "examples" / "rings.cool"
 
 # These tests say nothing new with kernels in plain Python or with every index checked.
 compiled_only = pytest.mark.skipif(
-    bool({"NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"} & os.environ.keys()),
+    kernels.describe() == "python" or "NUMBA_BOUNDSCHECK" in os.environ,
     reason="about the surroundings of compiled kernels",
+)
+jit_only = pytest.mark.skipif(
+    not kernels.describe().startswith("jit") or "NUMBA_BOUNDSCHECK" in os.environ,
+    reason="about kernels that are compiled at run time",
 )
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 

@@ -129,7 +129,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "pre-concatenation filter without its residual", "numchic/filters.py",
-        "target[x] += np.float32(grid[first + i, x])", "target[x] += np.float32(0.0)",
+        "target[x] += np.float32(samples[x])", "target[x] += np.float32(0) * samples[x]",
         "dense", ("upsampling-4-3", "upsampling-8-7"),
     ),
     Fault(
@@ -201,6 +201,43 @@ FAULTS: tuple[Fault, ...] = (
         "samples", ("warp-6",),
     ),
     Fault(
+        "frames shown in coding order", "numchic/video.py",
+        "yield order[due - 1], schedule.help(loop.use(display_index))",
+        "yield order[due - 1], schedule.help(loop.use(places[display_index].display_index))",
+        "samples", ("structure-3-intra-0-p-2",),
+    ),
+    Fault(
+        "P frames predicted from the P frame before", "numchic_bitstream/v5/structure.py",
+        "(placed[bisect_left(placed, i) - 1],)", "(order[-1].display_index,)",
+        "refused", ("structure-8-intra-0-4-6-p-2-7",),
+    ),
+    Fault(
+        "B frames past the middle", "numchic_bitstream/v5/structure.py",
+        "(future - past) // 2", "(future - past + 1) // 2",
+        "refused", ("structure-9-intra-0-p-6-8",),
+    ),
+    Fault(
+        "alpha not clamped", "numchic/v5/prediction.py",
+        "np.clip(residue[3:] + _HALF, np.float32(0), _ONE)", "residue[3:] + _HALF",
+        "samples", ("gains-beyond-bounds",),
+    ),
+    Fault(
+        "residue weighed like the prediction", "numchic/v5/prediction.py",
+        "gains[0] * prediction + residue[:3]", "gains[0] * (prediction + residue[:3])",
+        "samples", ("structure-2-intra-0-p-1",),
+    ),
+    Fault(
+        "zeros below a reference", "numchic/v5/warp.py",
+        "row = min(max(top[x] + t, 0), height - 1) * width",
+        "row = (top[x] + t) % height * width",
+        "samples", ("warp-4", "warp-8"),
+    ),
+    Fault(
+        "window of the next filter size", "numchic/v5/warp.py",
+        "abs(u) / float(k)", "abs(u) / float(k + 2)",
+        "samples", ("warp-6", "warp-14"),
+    ),
+    Fault(
         "4:2:0 without the first rounding", "numchic/v5/frame.py",
         "unit = rounded[1:] / maximum", "unit = signal[1:]",
         "samples", ("yuv420-10b-*",),
@@ -233,9 +270,206 @@ FAULTS: tuple[Fault, ...] = (
         '2, ("rgb", "yuv420", "yuv444")', '2, ("rgb", "yuv420", "yuv444", "rgb")',
         "accepted", ("frame-data-type-3",),
     ),
+    Fault(
+        "4.1: contexts in units of 4", "numchic_bitstream/v4/headers.py",
+        '"4.1": 8', '"4.1": 4',
+        "refused", ("4.1-context-*",),
+    ),
+    Fault(
+        "4.x: masks read from the other end", "numchic_bitstream/v4/headers.py",
+        "mask >> (7 - i) & 1", "mask >> (8 - n_res + i) & 1",
+        "dense", ("4.2-noise-without-latents",),
+    ),
+    Fault(
+        "4.x: topology copied from an inter frame before the last I frame",
+        "numchic_bitstream/v4/headers.py",
+        "self._last_intra, self._last_inter = header, None", "self._last_intra = header",
+        "refused", ("4.2-copies-after-an-intra-frame",),
+    ),
+    Fault(
+        "4.x: topology copied from an inter frame shown before an I frame",
+        "numchic_bitstream/v4/headers.py",
+        "inter.display_index < intra.display_index < display_index", "False",
+        "refused", ("4.2-copies-across-an-intra-frame",),
+    ),
+    Fault(
+        "4.x: blocks of 128 forgotten", "numchic_bitstream/v4/headers.py",
+        "for i in range(8) for sign", "for i in range(7) for sign",
+        "refused", ("4.2-blocks-adaptive-128",),
+    ),
+    Fault(
+        "4.x: how a sub-stream ends not looked at", "numchic_bitstream/v4/entropy.py",
+        "value < (width - 2) << 7 or stop != 0x80", "False",
+        "accepted", ("4.2-latent-other-end",),
+    ),
+    Fault(
+        "4.x: prefix of exp-Golomb codes counted", "numchic_bitstream/v4/entropy.py",
+        "number += 1 << k", "number += 1",
+        "parameters", ("4.2-steps-smallest", "4.2-p"),
+    ),
+    Fault(
+        "4.x: signs of the parameters", "numchic_bitstream/v4/entropy.py",
+        "                number = -number\n", "                number += 0\n",
+        "parameters", ("4.2-size-1x1", "4.0-p"),
+    ),
+    Fault(
+        "4.x: second half of a kernel not mirrored", "numchic_bitstream/v4/parameters.py",
+        "half[: size // 2][::-1]", "half[: size // 2]",
+        "dense", ("4.2-kernels-*",),
+    ),
+    Fault(
+        "4.x: steps of the ARM biases doubled", "numchic_bitstream/v4/parameters.py",
+        "values[name] = numbers[name] << q",
+        'values[name] = numbers[name] << q + (name == "arm.b")',
+        "latents", ("4.2-context-8-*",),
+    ),
+    Fault(
+        "4.x: no least width of an improbable bin", "numchic_bitstream/v4/entropy.py",
+        "(width >> 5)) >> 1) + 4", "(width >> 5)) >> 1) + 3",
+        "latents", ("4.2-size-16x16",),
+    ),
+    Fault(
+        "4.x: bytes not shifted after an improbable bin", "numchic_bitstream/v4/entropy.py",
+        "value += fetch(data, position) << need", "value += fetch(data, position)",
+        "latents", ("4.2-size-16x16", "4.0-p"),
+    ),
+    Fault(
+        "4.x: slow adaptive context too slow", "numchic_bitstream/v4/entropy.py",
+        "slow -= (slow >> 8) & 0x7FFE", "slow -= (slow >> 9) & 0x7FFE",
+        "latents", ("4.2-blocks-adaptive-1",),
+    ),
+    Fault(
+        "4.x: magnitude contexts start one scale later", "numchic_bitstream/v4/states.py",
+        ">= starts[mean]", "> starts[mean]",
+        "latents", ("4.2-context-8-*",),
+    ),
+    Fault(
+        "4.x: flat blocks told for insignificant ones too", "numchic/v4/latents.py",
+        "            flat[:] = significant\n", "            flat[:] = 1\n",
+        "latents", ("4.2-blocks-1",),
+    ),
+    Fault(
+        "4.x: scale rounded down", "numchic/v4/latents.py",
+        "(5 * t + 128) >> 8", "(5 * t) >> 8",
+        "latents", ("4.2-context-16-*",),
+    ),
+    Fault(
+        "4.x: contexts of four to the left cut", "numchic/v4/latents.py",
+        "if n_zeros < REACH or", "if n_zeros < REACH - 1 or",
+        "latents", ("4.2-context-24-*",),
+    ),
+    Fault(
+        "4.x: context of 16 one column to the right", "numchic/v4/arm.py",
+        "16: ((-3, -1), (-3, 2), (-2, 2), (0, 1))", "16: ((-3, -1), (-3, 2), (-2, 2), (1, 2))",
+        "latents", ("4.1-context-16-*",),
+    ),
+    Fault(
+        "4.x: no identity in hidden layers", "numchic/v4/arm.py",
+        "layer.weight + 256 * identity", "layer.weight",
+        "latents", ("4.2-context-12-*",),
+    ),
+    Fault(
+        "4.x: hidden layers rounded down", "numchic/v4/arm.py",
+        "np.int32(0)) >> 7) + 1) >> 1", "np.int32(0)) >> 7) + 0) >> 1",
+        "latents", ("4.2-context-12-*",),
+    ),
+    Fault(
+        "4.x: negative halves rounded up", "numchic/v4/arm.py",
+        "return -((128 - value) >> 8)", "return -((127 - value) >> 8)",
+        "latents", ("4.2-context-8-*",),
+    ),
+    Fault(
+        "4.x: refinement kernels counted from the finest", "numchic/v4/upsampling.py",
+        "[(len(self._sizes) - 2 - i) % len(self._parameters.pre)]",
+        "[i % len(self._parameters.pre)]",
+        "dense", ("4.2-kernels-*",),
+    ),
+    Fault(
+        "4.x: odd rows upsampled like even ones", "numchic/v4/upsampling.py",
+        "// 2 - reach + e + j", "// 2 - reach + j",
+        "dense", ("4.2-kernels-1x8-*", "4.0-gaps"),
+    ),
+    Fault(
+        "4.x: noise rounded to the nearest step", "numchic/v4/upsampling.py",
+        "np.trunc(samples * _NOISE_STEP)", "np.rint(samples * _NOISE_STEP)",
+        "dense", ("4.2-noise-everywhere",),
+    ),
+    Fault(
+        "4.x: noise kernel reversed", "numchic/v4/upsampling.py",
+        "[_CUBIC[::-1], _CUBIC]", "[_CUBIC, _CUBIC[::-1]]",
+        "dense", ("4.2-noise-everywhere",),
+    ),
+    Fault(
+        "4.x: noise begins anew with every frame", "numchic_bitstream/v4/stream.py",
+        "noise_start = self.n_noise", "noise_start = 0",
+        "dense", ("4.2-noise-in-video",),
+    ),
+    Fault(
+        "4.x: zeros left of the picture in the synthesis", "numchic/v4/synthesis.py",
+        "row[0] = row[1]", "row[0] = 0.0",
+        "synthesis", ("4.2-synthesis-neighbours-first",),
+    ),
+    Fault(
+        "4.x: neighbours added up before the sum", "numchic/v4/synthesis.py",
+        "y[k] = ((y[k] + x0 * a0) + x1 * a1) + x2 * a2\n",
+        "y[k] = y[k] + ((x0 * a0 + x1 * a1) + x2 * a2)\n",
+        "synthesis", ("4.2-synthesis-neighbours-first", "4.0-p"),
+    ),
+    Fault(
+        "4.x: coefficients of a correct cosine", "numchic/v4/motion.py",
+        "corrections.get(abs(parts), _windowed_sinc(parts, n_taps))",
+        "_windowed_sinc(parts, n_taps)",
+        "prediction", ("4.2-taps-10",),
+    ),
+    Fault(
+        "4.x: bilinear coefficients exchanged", "numchic/v4/motion.py",
+        "np.float32(1) - f, f", "f, np.float32(1) - f",
+        "prediction", ("4.2-taps-2",),
+    ),
+    Fault(
+        "4.x: vectors cut to 1/64", "numchic/v4/motion.py",
+        "np.rint(place * np.float32(_PRECISION))", "np.floor(place * np.float32(_PRECISION))",
+        "prediction", ("4.2-taps-8", "4.1-b"),
+    ),
+    Fault(
+        "4.0: interpolation by two products", "numchic/v4/motion.py",
+        "upper + (lower - upper) * dy", "upper * (np.float32(1) - dy) + lower * dy",
+        "prediction", ("4.0-p",),
+    ),
+    Fault(
+        "4.0: signal of a prediction limited", "numchic/v4/prediction.py",
+        'np.float32(np.inf) if stream.generation == "4.0" else _ONE', "_ONE",
+        "prediction", ("4.0-p", "4.0-b"),
+    ),
+    Fault(
+        "4.x: gains of the references exchanged", "numchic/v4/prediction.py",
+        "gain = beta[y // block, x // block] + _HALF",
+        "gain = _HALF - beta[y // block, x // block]",
+        "prediction", ("4.2-motion-blocks-*",),
+    ),
+    Fault(
+        "4.x: residue weighed like the prediction", "numchic/v4/prediction.py",
+        "prediction * alpha + residue[c, y, x]", "(prediction + residue[c, y, x]) * alpha",
+        "prediction", ("4.1-p",),
+    ),
+    Fault(
+        "4.x: references exchanged", "numchic_bitstream/v4/stream.py",
+        "self.displayed[at - 1 : at + 1] if at", "self.displayed[at - 1 : at + 1][::-1] if at",
+        "prediction", ("4.2-b",),
+    ),
+    Fault(
+        "4.x: samples rounded down", "numchic/v4/frame.py",
+        "float(source[x] * factor) + 0.5", "float(source[x] * factor)",
+        "samples", ("4.2-rgb-9b", "4.2-p"),
+    ),
+    Fault(
+        "4.x: largest sample of 8 bits shifted", "numchic/v4/frame.py",
+        "(1 << self._bitdepth) - 1", "255 << self._bitdepth - 8",
+        "samples", ("4.2-rgb-12b", "4.2-yuv444-10b"),
+    ),
 )  # fmt: skip
 
-STAGES = ("parameters", "latents", "dense", "synthesis", "samples")
+STAGES = ("parameters", "latents", "dense", "synthesis", "prediction", "samples")
 
 
 def broken_copy(fault: Fault, folder: Path) -> None:
@@ -279,12 +513,14 @@ def run_fault(fault: Fault, all_vectors: bool, jobs: int = 2) -> tuple[Counter[s
         broken_copy(fault, folder)
         variables = {"NUMCHIC_CACHE_DIR": str(folder / "cache")}
         if not all_vectors:
-            variables["NUMBA_DISABLE_JIT"] = "1"
+            variables["NUMCHIC_KERNELS"] = "python"
         settings = " ".join(f"{key}={value}" for key, value in variables.items())
         command = (
             f"env {settings} {sys.executable} {OUTSIDE} {folder} {{input}} {{output}} {{stages}}"
         )
-        results = list(run_vectors(vectors, command=CommandDecoder(command), jobs=jobs))
+        known = {vector.generation for vector in vectors}
+        decoder = CommandDecoder(command)
+        results = list(run_vectors(vectors, command=decoder, jobs=jobs, generations=known))
     failures = [result for result in results if result.outcome.is_failure]
     shown = next((r for r in failures if finding(r) == fault.stage), None)
     sample = "" if shown is None else f"{shown.id}: {shown.divergence or shown.message}"

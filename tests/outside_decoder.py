@@ -27,7 +27,8 @@ def main(packages: str, source: str, output: str, stages: str) -> int:
     except numchic.NumchicError as error:
         print(error)
         return 1
-    kind = Path(output).suffix[1:]
+    # What must be refused has a name for RGB, whatever it holds.
+    kind = "ppm" if pictures[0].data_type == "rgb" else "yuv"
     write_file(Path(output), b"".join(encode_image(picture, kind) for picture in pictures))
     return 0
 

@@ -22,6 +22,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from numchic_conformance.manifest import Level, load_suite
+
+ROOT = Path(__file__).resolve().parents[1]
+
 Planes = list[NDArray[np.unsignedinteger]]
 
 MISSING = "conformance vectors not found: set NUMCHIC_SHARED or put them into ../shared"
@@ -150,6 +154,23 @@ def malformed_vectors() -> list[pytest.ParameterSet]:
 def stochastic_recordings(kind: str) -> list[pytest.ParameterSet]:
     """Recorded results of the stochastic block, of one kind (ladder-stochastic, section 11)."""
     return _parameters(r for r in _stochastic() if r.entry["kind"] == kind)
+
+
+def sound_streams() -> list[Path]:
+    """Streams of all generations that decode in moments: examples, the project's and outside ones.
+
+    Those of the project that are stills of 5.0 are left out; there are enough others.
+    """
+    found = sorted((ROOT / "examples").glob("*.cool"))
+    for suite in ("videos", "v4"):
+        vectors = load_suite(ROOT / "conformance" / "suites" / f"{suite}.json").vectors
+        found += [v.path for v in vectors if v.level is Level.CORE]
+    found += [vector.path for vector in _valid()]
+    shared = shared_folder()
+    if shared is not None:
+        for family in ("v5-video-trained", "v4-synthetic"):
+            found += sorted((shared / "vectors" / family).glob("*.cool"))
+    return found
 
 
 def _parameters(vectors: Iterable[Vector | Recording]) -> list[pytest.ParameterSet]:

@@ -23,7 +23,7 @@ from numchic_bitstream import (
     write_parameters,
     write_stream,
 )
-from numchic_conformance.compare import Divergence, compare_stage
+from numchic_conformance.compare import CURRENT_GENERATION, Divergence, compare_stage
 from numchic_conformance.expected import (
     DivergenceError,
     NotComparableError,
@@ -37,9 +37,6 @@ from numchic_conformance.manifest import Expect, Vector
 from numchic_conformance.outcome import Outcome, Result
 from numchic_conformance.samples import read_samples
 from numchic_conformance.stages import Stages, decode_samples, decode_stages, read_stage
-
-STAGED_GENERATION = "5.0"
-"""Generation whose stages can be looked at one by one, and written again."""
 
 StageDecoder = Callable[[bytes], Stages]
 """Gives the stages of a stream, ``samples`` included, for :func:`check_stages`."""
@@ -70,8 +67,7 @@ def check_ours(vector: Vector) -> Result:
     """Run numchic on a vector, compare every stage, and write the stream again."""
 
     def check(data: bytes, meter: _Meter) -> None:
-        staged = vector.error is None and vector.generation == STAGED_GENERATION
-        if staged and vector.digests.keys() - {"samples"}:
+        if vector.error is None and vector.digests.keys() - {"samples"}:
             for name, array in decode_stages(data):
                 require_digest(vector, name, array)
         if vector.expect is not Expect.DECODE or has_samples(vector):
@@ -99,7 +95,7 @@ def check_stages(vector: Vector, decoder: StageDecoder) -> Result:
             for name, expected in expected_stages(vector, data):
                 if name not in found:
                     raise DivergenceError(Divergence(name, "", "an array", "nothing"))
-                require(compare_stage(name, expected, found[name]))
+                require(compare_stage(name, expected, found[name], vector.generation))
         if has_samples(vector):
             require_samples(vector, data, found["samples"])
         if "rewritten" in found and _is_rewritable(vector):
@@ -126,13 +122,7 @@ def check_output(vector: Vector, output: Path, stages: Path) -> Result:
         if vector.expect is Expect.EITHER and not has_samples(vector):
             return  # whatever it shows
         assert vector.picture is not None
-        is_known = vector.generation == STAGED_GENERATION and any(stages.iterdir())
-        n_compared = 0
-        for name, expected in expected_stages(vector, data) if is_known else ():
-            found = read_stage(stages, name)
-            if found is not None:
-                require(compare_stage(name, expected, found))
-                n_compared += 1
+        n_compared = _compare_files(vector, data, stages)
         if not output.exists():
             raise UsageError("the decoder succeeded but wrote no output")
         if not has_samples(vector):
@@ -142,6 +132,37 @@ def check_output(vector: Vector, output: Path, stages: Path) -> Result:
         require_samples(vector, data, read_samples(output, vector.picture))
 
     return _judge(vector, check)
+
+
+def check_refusal(vector: Vector, message: str, stages: Path) -> Result:
+    """Judge a command that has refused a vector.
+
+    Parameters
+    ----------
+    vector : Vector
+    message : str
+        What the command said.
+    stages : Path
+        Folder in which it may have written stages, which tell where it went wrong.
+    """
+    if vector.expect is not Expect.DECODE:
+        return Result(vector.id, Outcome.PASS, message)
+
+    def check(data: bytes, _: _Meter) -> None:
+        _compare_files(vector, data, stages)
+
+    return replace(_judge(vector, check), outcome=Outcome.FAIL, message=message)
+
+
+def _compare_files(vector: Vector, data: bytes, stages: Path) -> int:
+    """Compare the stages that a command has written; number of those with a known name."""
+    n_compared = 0
+    for name, expected in expected_stages(vector, data) if any(stages.iterdir()) else ():
+        found = read_stage(stages, name)
+        if found is not None:
+            require(compare_stage(name, expected, found, vector.generation))
+            n_compared += 1
+    return n_compared
 
 
 def _judge(vector: Vector, check: _Check) -> Result:
@@ -180,8 +201,8 @@ def _judge_error(vector: Vector, error: NumchicError) -> Outcome:
 
 
 def _is_rewritable(vector: Vector) -> bool:
-    staged = vector.generation == STAGED_GENERATION
-    return staged and vector.canonical and vector.expect is Expect.DECODE
+    current = vector.generation == CURRENT_GENERATION
+    return current and vector.canonical and vector.expect is Expect.DECODE
 
 
 def rewrite(data: bytes) -> bytes:

@@ -240,8 +240,8 @@ def _describe(suite: Suite, vector: Vector) -> None:
 def stages_command(stream: Path, folder: Path) -> None:
     """Write every stage of decoding IN as an array into DIR: NAME.npy.
 
-    parameters.M_K (int64), latents.K (int8; 0 is the finest), dense and synthesis (float32),
-    samples (uint8 or uint16).
+    parameters.M_K (int64), latents.K (int8, in 4.x int32; 0 is the finest), dense, synthesis and,
+    in 4.x, prediction (float32), samples (uint8 or uint16).
     """
     with exit_status():
         from numchic_conformance.stages import decode_samples, decode_stages, write_stages

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from numchic_bitstream import UsageError
-from numchic_conformance.check import check_output
+from numchic_conformance.check import check_output, check_refusal
 from numchic_conformance.manifest import Expect, Vector
 from numchic_conformance.outcome import Outcome, Result
 from numchic_conformance.samples import output_extension
@@ -131,8 +131,7 @@ class CommandDecoder:
             return Result(vector.id, Outcome.NOT_SUPPORTED, message)
         if status == 0:
             return check_output(vector, output, stages)
-        outcome = Outcome.FAIL if vector.expect is Expect.DECODE else Outcome.PASS
-        return Result(vector.id, outcome, _exit(status, message))
+        return check_refusal(vector, _exit(status, message), stages)
 
 
 def _fill(word: str, places: dict[str, Path]) -> str:

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from numchic_conformance.check import STAGED_GENERATION
 from numchic_conformance.command import CommandDecoder
+from numchic_conformance.compare import CURRENT_GENERATION
 from numchic_conformance.manifest import Vector
 from numchic_conformance.outcome import Outcome, Result
 from numchic_conformance.worker import OURS, Worker
@@ -48,7 +48,7 @@ def run_vectors(
         The decoder cannot be started.
     """
     is_ours = command is None and side == OURS
-    claimed = generations or ({STAGED_GENERATION} if not is_ours else ())
+    claimed = generations or ({CURRENT_GENERATION} if not is_ours else ())
     local = threading.local()
     workers: list[Worker] = []
 

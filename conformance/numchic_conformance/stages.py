@@ -2,22 +2,30 @@
 """The stages of decoding a stream, one after the other, as named arrays.
 
 ======================  ==========================  ================================================
-name                    array                       content (coolchic-5)
+name                    array                       content (coolchic-5; coolchic-4.2)
 ======================  ==========================  ================================================
 ``parameters.M_K``      int64[n]                    integers of module M (arm, ifce, upsampling,
-                                                    synthesis), K weight or bias, stream order (4.1)
-``latents.k``           int8[h, w]                  grid k; 0 is the finest (3.1)
-``dense``               float32[S', h, w]           upsampled latents, level lo first (9)
-``synthesis``           float32[O, h, w]            output of the synthesis before the resize (11.1)
+                                                    synthesis), K weight or bias, stream order (4.1;
+                                                    8.1)
+``latents.k``           int8[h, w]; int32[h, w]     grid k; 0 is the finest (3.1; 9)
+``dense``               float32[S', h, w]           upsampled latents, level lo first (9); synthesis
+                                                    inputs, so with the noise (10, 11)
+``synthesis``           float32[O, h, w]            output of the synthesis (12), before the resize
+                                                    (11.1)
+``prediction``          float32[3, h, w]            4.x only: signal of a P or B frame (13.8)
 ``samples``             uint8[n] or uint16[n]       all samples of all frames in display order: RGB
-                                                    interleaved, YUV one plane after the other (12)
+                                                    interleaved, YUV one plane after the other (12;
+                                                    13.2); in videos of 4.x also those of each frame
 ======================  ==========================  ================================================
 
-They come in the order in which a decoder computes them, so the coarsest grid comes first. In videos
-the names start with the frame in coding order and the part, as in ``frame2.motion.latents.0``.
+They come in the order in which a decoder computes them, so the coarsest grid of 5.0 comes first; in
+4.x, where grids do not depend on each other, the finest. In videos the names start with the frame
+in coding order and the part, as in ``frame2.motion.latents.0``; ``frame2.prediction`` and
+``frame2.samples`` belong to no part.
 
-Everything up to the latents is exact. ``dense``, ``synthesis`` and ``samples`` are those of this
-project's order of float32 operations.
+Of 5.0 everything up to the latents is exact; ``dense``, ``synthesis`` and ``samples`` are those of
+this project's order of float32 operations. A prediction from references that may be off by one
+cannot be compared, so there is none. Of 4.x everything is exact.
 """
 
 from __future__ import annotations
@@ -36,7 +44,8 @@ from numchic.v5.latents import decode_latents
 from numchic.v5.noise import common_randomness
 from numchic.v5.synthesis import synthesise
 from numchic.v5.upsampling import upsample
-from numchic_bitstream import CoolChic, Limits, Parameters, UsageError, read_parameters, read_stream
+from numchic_bitstream import CoolChic, Limits, Parameters, Stream, UsageError, read_parameters
+from numchic_bitstream.generations import read_any
 from numchic_bitstream.v5.parameters import flat_parameters
 
 Array = NDArray[Any]
@@ -82,14 +91,21 @@ def kind_of(digest: str) -> str:
 
 
 def decode_stages(data: bytes, limits: Limits | None = None) -> Stages:
-    """Decode a stream stage by stage, up to the synthesis.
+    """Decode a stream of any generation stage by stage, but for the last one, ``samples``.
 
     Raises
     ------
     NumchicError
         As :func:`numchic.decode`, when the stage concerned is reached.
     """
-    stream = read_stream(data, limits)
+    stream = read_any(data, limits)
+    if not isinstance(stream, Stream):
+        from numchic_bitstream import v4
+        from numchic_conformance.stages4 import decode_stages4
+
+        assert isinstance(stream, v4.Stream)
+        yield from decode_stages4(stream)
+        return
     single = len(stream.frames) == 1
     for i, frame in enumerate(stream.frames):
         for role, part in zip(("residue", "motion"), frame.parts, strict=False):

@@ -12,7 +12,6 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import CancelledError
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -35,6 +34,10 @@ BAND_ROWS = 64
 _PATIENCE = 0.1  # seconds between two reports while other threads work
 
 T = TypeVar("T")
+
+
+class Cancelled(Exception):  # noqa: N818 - nothing is wrong
+    """Ends work in another thread that nobody needs any more."""
 
 
 class Meter:
@@ -245,11 +248,11 @@ class Schedule:
 
         Raises
         ------
-        CancelledError
+        Cancelled
             In another thread, when the work is not needed any more.
         """
         if self._over:
-            raise CancelledError
+            raise Cancelled
         self._meter.report()
 
     def _work(self) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import numchic
 import numchic_bitstream
-from children import DECODE, EXAMPLE, compiled_only, run_python
+from children import DECODE, EXAMPLE, jit_only, run_python
 from numchic_bitstream import kernels
 from numchic_bitstream.kernels.cache import fingerprint, user_cache
 from strategies import COMPILED
@@ -51,6 +51,7 @@ def run(code: str, **variables: str) -> list[str]:
 # --- In a process of their own -----------------------------------------------------------------
 
 
+@jit_only
 def test_the_folder_of_the_environment_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "cache"
     first = run(CALL_A_KERNEL, NUMCHIC_CACHE_DIR=str(folder))
@@ -62,6 +63,7 @@ def test_the_folder_of_the_environment_is_used(tmp_path: Path) -> None:
     assert again == [*first[:2], "1"]
 
 
+@jit_only
 def test_kernels_work_without_a_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
@@ -70,6 +72,7 @@ def test_kernels_work_without_a_folder(tmp_path: Path) -> None:
     assert file.is_file()
 
 
+@jit_only
 def test_a_relative_folder_does_not_move(tmp_path: Path) -> None:
     code = f"import os, numchic_bitstream.v5.laplace; os.chdir({str(tmp_path)!r})" + CALL_A_KERNEL
     run(code, NUMCHIC_CACHE_DIR=os.path.relpath(tmp_path / "cache"))
@@ -82,6 +85,7 @@ def test_importing_makes_no_folder(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+@jit_only
 def test_every_kind_of_processor_has_its_own_file(tmp_path: Path) -> None:
     variables = {"NUMCHIC_CACHE_DIR": str(tmp_path)}
     run(CALL_A_KERNEL, **variables)
@@ -121,7 +125,7 @@ builtins.__import__ = import_changed
 """
 
 
-@compiled_only
+@jit_only
 @pytest.mark.parametrize("kind", ["missing", "another"])
 @pytest.mark.parametrize(("module", "name", "lost"), INSIDE)
 def test_kernels_work_where_numba_has_changed(
@@ -133,7 +137,7 @@ def test_kernels_work_where_numba_has_changed(
     assert hits == [["5087973", "0"], ["5087973", "0" if lost == "cache" else "1"]]
 
 
-@compiled_only
+@jit_only
 def test_pictures_are_decoded_where_numba_has_changed(tmp_path: Path) -> None:
     changes = CHANGE.format(modules=[module for module, *_ in INSIDE], stand_in="")
     cache = tmp_path / "cache"
@@ -165,7 +169,7 @@ def fingerprint_of_outer(source: str, compiler: str = "0.68") -> str:
     return fingerprint(names["outer"], compiler)
 
 
-@compiled_only
+@jit_only
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -187,13 +191,13 @@ def test_the_cache_depends_on_all_that_the_compiler_sees(old: str, new: str) -> 
     assert fingerprint_of_outer(SOURCE.replace(old, new)) != fingerprint_of_outer(SOURCE)
 
 
-@compiled_only
+@jit_only
 def test_the_cache_depends_on_nothing_else() -> None:
     other = "# comment\n" + SOURCE + "\nOTHER = 7\n@kernel()\ndef other(a):\n    return outer(a)\n"
     assert fingerprint_of_outer(other) == fingerprint_of_outer(SOURCE)
 
 
-@compiled_only
+@jit_only
 @pytest.mark.parametrize("variable", ["sys.implementation.cache_tag", "np.__version__"])
 def test_the_cache_depends_on_versions(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint_of_outer(SOURCE)
@@ -201,12 +205,12 @@ def test_the_cache_depends_on_versions(variable: str, monkeypatch: pytest.Monkey
     assert fingerprint_of_outer(SOURCE) != before
 
 
-@compiled_only
+@jit_only
 def test_the_cache_depends_on_the_compiler() -> None:
     assert fingerprint_of_outer(SOURCE, "0.69") != fingerprint_of_outer(SOURCE)
 
 
-@compiled_only
+@jit_only
 def test_the_cache_depends_on_bound_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_BOUNDSCHECK", "")
     before = fingerprint_of_outer(SOURCE)
@@ -214,7 +218,7 @@ def test_the_cache_depends_on_bound_checks(monkeypatch: pytest.MonkeyPatch) -> N
     assert fingerprint_of_outer(SOURCE) != before
 
 
-@compiled_only
+@jit_only
 def test_a_changed_constant_of_another_module_is_seen(tmp_path: Path) -> None:
     """Numba's own cache would go on with the old one."""
     (tmp_path / "constants.py").write_text("STEP = 1\n")
@@ -238,7 +242,7 @@ def add_red(a: int) -> int:
     return a + Colour.RED
 
 
-@compiled_only
+@jit_only
 def test_what_is_not_understood_is_not_kept(cache: Path) -> None:
     compiled: Any = kernels.kernel()(add_red)
     assert compiled(2) == 3
@@ -303,7 +307,7 @@ def cache_hits() -> int:
     return sum(compiled.stats.cache_hits.values())
 
 
-@compiled_only
+@jit_only
 @pytest.mark.parametrize("damage", ["empty", "truncated", "digest", "content"])
 def test_a_damaged_file_is_compiled_anew(cache: Path, damage: str) -> None:
     assert cache_hits() == 0
@@ -319,7 +323,7 @@ def test_a_damaged_file_is_compiled_anew(cache: Path, damage: str) -> None:
     assert files_in(cache) == [file]
 
 
-@compiled_only
+@jit_only
 @pytest.mark.parametrize("operation", ["mkdir", "write_bytes", "replace"])
 def test_a_file_that_cannot_be_saved_is_done_without(
     cache: Path, operation: str, monkeypatch: pytest.MonkeyPatch
@@ -334,14 +338,14 @@ def test_a_file_that_cannot_be_saved_is_done_without(
     assert [cache_hits(), cache_hits()] == [0, 1]
 
 
-@compiled_only
+@jit_only
 def test_a_folder_that_vanishes_is_made_again(cache: Path) -> None:
     cache_hits()
     shutil.rmtree(cache)
     assert [cache_hits(), cache_hits()] == [0, 1]
 
 
-@compiled_only
+@jit_only
 def test_files_are_for_every_user_to_read(cache: Path) -> None:
     cache_hits()
     (cache / "reference").touch()

@@ -78,7 +78,7 @@ def test_a_suite_that_is_not_there(tmp_path: Path) -> None:
 def test_a_suite_of_the_project_by_its_name() -> None:
     result = call("list", "v4", "--filter", "*")
     assert result.exit_code == 0
-    assert len(result.output.splitlines()) == 87
+    assert len(result.output.splitlines()) == 89
 
 
 @pytest.mark.parametrize("name", ["still", "stills.cool", "suites/stills", "STILLS"])

@@ -108,6 +108,25 @@ def test_the_first_wrong_stage_is_named(
     assert result.divergence.stage == "latents.1"  # decoded before latents.0
 
 
+def test_a_refusing_decoder_shows_where_it_went_wrong(
+    vectors: dict[str, Vector], tmp_path: Path
+) -> None:
+    (stages := tmp_path / "stages").mkdir()
+    for name, array in decode_stages(vectors["good"].read()):
+        if name == "dense":
+            break
+        np.save(stages / f"{name}.npy", array + (name == "latents.0"))
+    body = (
+        f"import shutil\nshutil.copytree({str(stages)!r}, stages, dirs_exist_ok=True)\n"
+        "print('too short')\nsys.exit(1)"
+    )
+    result = CommandDecoder(script(tmp_path, body))(vectors["good"])
+    assert result.outcome is Outcome.FAIL
+    assert result.message == "exit status 1: too short"
+    assert result.divergence is not None
+    assert result.divergence.stage == "latents.0"
+
+
 def test_a_stage_with_an_unknown_name_proves_nothing(
     vectors: dict[str, Vector], tmp_path: Path
 ) -> None:

@@ -65,6 +65,17 @@ def test_float_stages_have_a_tolerance(wrong: float) -> None:
     assert divergence.position == "channel 1, row 2, column 3"
 
 
+def test_older_generations_are_exact_and_in_order_of_rows() -> None:
+    expected = np.ones((2, 3, 4), np.float32)
+    assert compare_stage("dense", expected, expected + np.float32(1e-6), "4.2") is not None
+    grid = np.zeros((3, 30), np.int32)
+    found = grid.copy()
+    found[0, 25] = found[1, 3] = 5
+    divergence = compare_stage("latents.2", grid, found, "4.0")
+    assert divergence is not None
+    assert divergence.position == "row 0, column 25"
+
+
 def test_equal_infinities_are_equal() -> None:
     array = np.array([[[np.inf, -np.inf, 1.0]]], np.float32)
     assert compare_stage("dense", array, array.copy()) is None
@@ -92,6 +103,7 @@ def test_shapes_are_compared() -> None:
         ("frame2.residue.latents.0", "latents"),
         ("parameters.arm_weight", "parameters"),
         ("frame0.motion.synthesis", "synthesis"),
+        ("frame3.prediction", "prediction"),
     ],
 )
 def test_base_name(stage: str, base: str) -> None:

@@ -16,4 +16,4 @@ def test_fault(fault: Fault) -> None:
 
 def test_every_stage_has_faults() -> None:
     assert {fault.stage for fault in FAULTS} == {*STAGES, "accepted", "refused"}
-    assert len(FAULTS) >= 12
+    assert len(FAULTS) >= 70

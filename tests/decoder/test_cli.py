@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,10 +28,12 @@ import numchic
 import terminal
 from numchic.command.cli import main
 from numchic.command.options import LIMIT_OPTIONS
+from numchic.files.images import encode_image
 from numchic_bitstream import FrameHeader, Metadata, append_trailer, read_stream
 
 STREAM = builders.stream()
 VIDEO = builders.video()
+RGB_VIDEO = builders.video(frame_data_type="rgb")
 PICTURES = list(numchic.decode_frames(VIDEO))
 YUV_STREAM = builders.stream(frame=FrameHeader(frame_data_type="yuv420", bitdepth=10))
 
@@ -51,6 +54,31 @@ def test_decode_to_png(source: Path, tmp_path: Path) -> None:
     assert (result.exit_code, result.output) == (0, "")
     with Image.open(tmp_path / "out.png") as image:
         assert np.array_equal(np.asarray(image), numchic.decode(STREAM).to_rgb())
+
+
+@pytest.mark.parametrize("level", range(10))
+def test_levels_of_png(level: int, source: Path, tmp_path: Path) -> None:
+    """One file, a folder, and the frames of a video have the level that is asked for."""
+    shutil.copy(source, tmp_path / "other.cool")
+    (tmp_path / "video.cool").write_bytes(RGB_VIDEO)
+    option = ("--png-level", level)
+    assert run("decode", source, tmp_path / "out.png", *option).exit_code == 0
+    several = (source, tmp_path / "other.cool", tmp_path / "video.cool")
+    assert run("decode", *several, f"{tmp_path}/folder/", *option).exit_code == 0
+    written = encode_image(numchic.decode(STREAM), "png", png_level=level)
+    assert (tmp_path / "out.png").read_bytes() == written
+    assert (tmp_path / "folder" / "other.png").read_bytes() == written
+    for i, frame in enumerate(numchic.decode_frames(RGB_VIDEO)):
+        written = encode_image(frame, "png", png_level=level)
+        assert (tmp_path / "folder" / f"video-{i:04d}.png").read_bytes() == written
+
+
+@pytest.mark.parametrize("level", [-1, 10, "x"])
+def test_levels_that_png_has_not(level: object, source: Path, tmp_path: Path) -> None:
+    result = run("decode", source, tmp_path / "out.png", "--png-level", level)
+    assert result.exit_code == 2
+    assert "--png-level" in result.stderr
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_decode_from_and_to_standard_streams() -> None:

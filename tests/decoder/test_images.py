@@ -36,6 +36,51 @@ def test_png() -> None:
         assert np.array_equal(np.asarray(image), ours.to_rgb())
 
 
+METADATA = Metadata(b"profile", b"MM\0*abc", (("Title", "rings"),))
+
+
+def png_parts(data: bytes) -> dict[bytes, bytes]:
+    """Chunks by their kind; kinds that come again, and wrong checksums, are errors."""
+    parts: dict[bytes, bytes] = {}
+    at = 8
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4])
+        kind, content = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        assert kind not in parts
+        assert zlib.crc32(kind + content) == int.from_bytes(
+            data[at + 8 + length : at + 12 + length]
+        )
+        parts[kind] = content
+        at += 12 + length
+    return parts
+
+
+@pytest.mark.parametrize("bitdepth", [8, 10, 16])
+def test_levels_of_png(bitdepth: int) -> None:
+    """They give the same samples and metadata, also where rows are compressed in several bands."""
+    ours = picture(bitdepth=bitdepth, size=(130, 7))
+    ours = numchic.Picture(ours.planes, "rgb", bitdepth, METADATA)
+    files = [png_parts(encode_image(ours, "png", png_level=level)) for level in range(10)]
+    rows = {zlib.decompress(parts.pop(b"IDAT")) for parts in files}
+    assert len(rows) == 1
+    assert all(parts == files[0] for parts in files)
+    assert {b"iCCP", b"iTXt", b"eXIf"} < set(files[0])
+    with Image.open(io.BytesIO(encode_image(ours, "png"))) as image:
+        assert np.array_equal(np.asarray(image), ours.to_rgb() >> (bitdepth - 8))
+    flat = numchic.Picture((np.zeros((130, 7), np.uint8),) * 3, "rgb", 8)
+    sizes = [len(encode_image(flat, "png", png_level=level)) for level in range(10)]
+    assert sizes[0] > 130 * 22
+    assert max(sizes[1:]) < 130
+
+
+@pytest.mark.parametrize("level", [-1, 10, True, 2.5, "3", None])
+@pytest.mark.parametrize("kind", ["png", "ppm"])
+def test_levels_that_png_has_not(level: Any, kind: str) -> None:
+    with pytest.raises(numchic.UsageError) as caught:
+        encode_image(picture(), kind, png_level=level)
+    assert (caught.value.field, caught.value.allowed) == ("png_level", "0..9")
+
+
 @pytest.mark.parametrize("bitdepth", [8, 9, 16])
 def test_ppm(bitdepth: int) -> None:
     ours = picture(bitdepth=bitdepth)

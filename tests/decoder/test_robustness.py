@@ -19,6 +19,7 @@ from decoder import machines, soak
 pytestmark = compiled_only
 
 HERE = Path(__file__).parent
+V4 = HERE.parents[1] / "conformance" / "vectors" / "v4"
 
 
 def run(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -40,9 +41,17 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def all_kinds(small: Path, tmp_path: Path) -> list[Path]:
+    """A still and a video of 5.0, and both of 4.x."""
+    video = tmp_path / "video.cool"
+    video.write_bytes(builders.video())
+    return [small, video, V4 / "4.2-noise-everywhere.cool", V4 / "4.1-p.cool"]
+
+
 @linux_only
-def test_soak(small: Path) -> None:
-    result = run("soak.py", small, EXAMPLE, "--decodes", 400, "--threads", 4)
+def test_soak(all_kinds: list[Path]) -> None:
+    result = run("soak.py", *all_kinds, EXAMPLE, "--decodes", 400, "--threads", 4)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "400 decodes: good" in result.stdout
 
@@ -68,12 +77,27 @@ def test_soak_notices(
     assert "resident" in capsys.readouterr().out
 
 
-def test_machines(small: Path) -> None:
+def test_machines(all_kinds: list[Path]) -> None:
     """For the smallest processor, and without a compiler."""
     chosen = f"{machines.INTERPRETED},generic"
-    result = run("machines.py", small, "--settings", chosen)
+    result = run("machines.py", *all_kinds, "--settings", chosen)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("1 streams, 7 digests, 0 differences") == 2
+    assert result.stdout.count("4 streams, 173 digests, 0 differences") == 2
+
+
+def test_machines_look_at_every_stage(all_kinds: list[Path]) -> None:
+    still, video, still4, video4 = (set(machines.stages(path.read_bytes())) for path in all_kinds)
+    samples = {f"samples, {n} threads" for n in machines.THREADS}
+    assert still >= samples | {
+        "parameters.arm_weight",
+        "latents.0",
+        "dense",
+        "synthesis",
+        "resized",
+    }
+    assert video >= samples | {"frame1.motion.resized", "frame1.prediction"}
+    assert still4 >= samples | {"parameters.arm_weight", "latents.0", "dense", "synthesis"}
+    assert video4 >= samples | {"frame1.motion.latents.1", "frame1.prediction", "frame1.samples"}
 
 
 def test_machines_notices(

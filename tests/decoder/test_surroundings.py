@@ -21,6 +21,7 @@ from children import (
     WITHOUT_PRIVILEGES,
     compiled_only,
     environment,
+    jit_only,
     linux_only,
     run_command,
     run_python,
@@ -73,6 +74,7 @@ def test_a_read_only_install_without_a_home(read_only: Path, tmp_path: Path) -> 
     assert not (tmp_path / "none").exists()
 
 
+@jit_only
 def test_a_cache_of_somebody_else_is_read(tmp_path: Path) -> None:
     """One that was filled when a container was built, for example."""
     cache = tmp_path / "cache"
@@ -87,12 +89,14 @@ def test_a_cache_of_somebody_else_is_read(tmp_path: Path) -> None:
     assert files_in(cache) == files
 
 
+@jit_only
 def test_a_full_disk_keeps_nothing(tmp_path: Path) -> None:
     output = run_python(SMALL_DISK + CALL_A_KERNEL, NUMCHIC_CACHE_DIR=tmp_path)
     assert output.split() == [RESULT, "0"]
     assert not files_in(tmp_path)
 
 
+@jit_only
 def test_a_cache_that_is_deleted_before_the_first_call(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -102,6 +106,7 @@ def test_a_cache_that_is_deleted_before_the_first_call(tmp_path: Path) -> None:
     assert run_python(CALL_A_KERNEL, NUMCHIC_CACHE_DIR=cache).split() == [RESULT, "1"]
 
 
+@jit_only
 def test_processes_that_compile_at_the_same_time(tmp_path: Path) -> None:
     children = [
         subprocess.Popen(
@@ -151,14 +156,14 @@ def test_a_folder_without_the_right_to_write(target: Path) -> None:
     assert_nothing_happened(target)
 
 
-@pytest.mark.parametrize("moment", ["token_hex", "replace"])
+@pytest.mark.parametrize("moment", ["urandom", "replace"])
 def test_a_folder_that_vanishes(moment: str, tmp_path: Path) -> None:
     """Before the temporary file is made, or before it gets its name."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    owner = {"token_hex": "secrets", "replace": "pathlib.Path"}[moment]
+    owner = {"urandom": "os", "replace": "pathlib.Path"}[moment]
     before = f"""
-import pathlib, secrets, shutil
+import os, pathlib, shutil
 original = {owner}.{moment}
 def vanish(*arguments, **options):
     shutil.rmtree({str(folder)!r}, ignore_errors=True)

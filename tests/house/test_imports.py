@@ -27,6 +27,31 @@ def test_import_is_light() -> None:
     assert not modules & (FRAMEWORKS | {"numba", "PIL", "scipy", "click"})
 
 
+def test_the_command_starts_before_numpy() -> None:
+    """So that it can tell NumPy's threads not to spin; what a user has said of them stays."""
+    assert not modules_after("import numchic_start") & {"numpy", "numchic", "click"}
+    start = f"sys.argv = ['numchic', 'info', {str(EXAMPLE)!r}]\nimport contextlib, io, os\n"
+    start += "import numchic_start\n"
+    end = "\nwith contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+    end += "    numchic_start.run()\n"
+    name = "os.environ['OPENBLAS_THREAD_TIMEOUT']"
+    for before, value in ((f"{name} = '9'", "9"), ("os.environ.pop(name, None)", "4")):
+        code = f"{start}name = 'OPENBLAS_THREAD_TIMEOUT'\n{before}{end}assert {name} == {value!r}"
+        assert "numpy" in modules_after(code)
+
+
+def test_commands_import_what_they_need() -> None:
+    for command in ("['info', {!r}]", "['decode', {!r}, os.devnull, '--format', 'png']"):
+        code = "import contextlib, io, os\nfrom numchic.command.cli import main\n"
+        code += "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        code += f"    main({command.format(str(EXAMPLE))})"
+        modules = modules_after(code)
+        assert not modules & (FRAMEWORKS | {"PIL"})
+        if "info" in command:
+            unused = {"email", "zipfile", "multiprocessing", "concurrent", "secrets", "json"}
+            assert not modules & unused
+
+
 def test_info_does_not_import_numba() -> None:
     assert "numba" not in modules_after(f"import numchic; numchic.read_info({str(EXAMPLE)!r})")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from children import compiled_only
+from children import jit_only
 from numchic_bitstream.kernels.cache import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def reached(kernel: Any) -> set[tuple[Any, str]]:
     return found
 
 
-@compiled_only
+@jit_only
 @pytest.mark.parametrize(("path", "name"), COMPILED_KERNELS, ids=str)
 def test_the_cache_depends_on_all_that_a_kernel_reaches(
     path: Path, name: str, monkeypatch: pytest.MonkeyPatch

@@ -39,5 +39,7 @@ def test_wheel(tmp_path: Path) -> None:
     assert len(packs) == 2
     assert max(packs.values()) < 1_500_000
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-    assert tops == {"numchic", "numchic_bitstream", "numchic_trainer", "numchic_conformance"}
+    assert tops == {
+        "numchic", "numchic_start", "numchic_bitstream", "numchic_trainer", "numchic_conformance",
+    }  # fmt: skip
     assert {f"{top}/py.typed" for top in tops} <= set(names)

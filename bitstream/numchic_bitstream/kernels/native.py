@@ -217,7 +217,7 @@ def _array_packer(dtype: np.dtype[Any], ndim: int) -> _Packer:
             raise MismatchError
         if not (array.flags.c_contiguous and array.flags.aligned):
             raise MismatchError
-        slots.append(array.__array_interface__["data"][0])
+        slots.append(array.ctypes.data)
         slots += array.shape
 
     return pack

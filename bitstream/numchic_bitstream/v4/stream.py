@@ -31,8 +31,8 @@ Listener = Callable[[str, tuple[Entry, ...]], None]
 CONTEXT_SIZES = (8, 12, 16, 24, 32)
 MAX_GLOBAL_FLOW = 1 << 20
 
-# Output channels that reconstruction needs (section 3.2).
-_MIN_OUTPUTS = {"I": (3,), "P": (4, 2), "B": (4, 5)}
+MIN_OUTPUTS = {"I": (3,), "P": (4, 2), "B": (4, 5)}
+"""Output channels of residue and motion that reconstruction needs (section 3.2)."""
 
 
 class SubStream(NamedTuple):
@@ -303,7 +303,7 @@ class _Checks:
                 n_channels,
             )
             n_channels = n_outputs
-        minimum = _MIN_OUTPUTS[self.frame.frame_type][self.part]
+        minimum = MIN_OUTPUTS[self.frame.frame_type][self.part]
         self._require(
             n_channels >= minimum,
             "too few output channels",

@@ -16,7 +16,7 @@ from numchic_conformance.coverage.coder import coder_marks
 from numchic_conformance.coverage.headers import stream_marks
 from numchic_conformance.coverage.latents import latent_marks
 from numchic_conformance.coverage.networks import network_marks
-from numchic_conformance.coverage.signal import signal_marks
+from numchic_conformance.coverage.signal import gain_marks, signal_marks
 
 MOST_PARTS = 40
 """Of longer videos only the headers are looked at."""
@@ -69,10 +69,13 @@ def _decoded(stream: Stream, marks: set[str]) -> None:
             grids = decode_latents(part, parameters)
             symbols = latent_marks(header, parameters, grids, marks)
             coder_marks(symbols, header.n_bytes_latent // 4, marks)
+            kinds = header.derived.grids
+            latents = [g for g, kind in zip(grids, kinds, strict=True) if not kind.hyper]
             if len(stream.frames) == 1:
-                kinds = header.derived.grids
-                latents = [g for g, kind in zip(grids, kinds, strict=True) if not kind.hyper]
                 marks.update(signal_marks(frame.header, header, parameters, latents))
+            elif part is frame.residue:
+                n_references = len(frame.header.index_references)
+                marks.update(gain_marks(header, parameters, latents, n_references))
 
 
 def _refusals(error: NumchicError) -> Iterator[str]:

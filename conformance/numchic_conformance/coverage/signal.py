@@ -44,6 +44,29 @@ def signal_marks(
     yield from _sample_marks(frame, signal)
 
 
+def gain_marks(
+    header: CoolChicHeader, parameters: Parameters, latents: list[Array], n_references: int
+) -> Iterator[str]:
+    """Alpha and beta of an inter frame, before they are limited to 0 .. 1 (13.2).
+
+    Parameters
+    ----------
+    header, parameters
+        Of the residue.
+    latents : list of int8[h, w]
+        Without hyperlatents, finest first.
+    n_references : int
+    """
+    output, _ = synthesis_layers(header, parameters, dense_latents(header, parameters, latents))
+    signal = resize(output.astype(np.float32), header.img_size, header.final_upsampling_type)
+    for name, gain in zip(("alpha", "beta")[:n_references], signal[3:] + 0.5, strict=False):
+        for what, holds in (
+            ("below", gain < 0), ("inside", (gain >= 0) & (gain <= 1)), ("above", gain > 1),
+        ):  # fmt: skip
+            if holds.any():
+                yield f"gain.{name}.{what}"
+
+
 def _upsampling_marks(header: CoolChicHeader) -> Iterator[str]:
     low, high = header.latent_resolution
     yield f"upsampling.steps-{'none' if low == high else 'some'}"

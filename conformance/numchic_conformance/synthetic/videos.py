@@ -81,6 +81,11 @@ def _parts() -> Iterator[Recipe]:
         3, (0,), (2,), extra=2,
     )  # fmt: skip
     yield video(
+        "gains-beyond-bounds",
+        "Alpha and beta below 0, inside and above 1.",
+        5, (0,), (4,), residue=Signal(mean=0.0, spread=2.0),
+    )  # fmt: skip
+    yield video(
         "motion-at-picture-size",
         "Motion decoders with latents from level 0, hyperlatents, IFCE and common randomness.",
         3, (0,), (2,),
@@ -121,6 +126,7 @@ def video(
     img_size: tuple[int, int] = (10, 14),
     flows: tuple[tuple[int, ...], ...] = _FLOWS,
     extra: int = 0,
+    residue: Signal = INTER_RESIDUE,
     motion: dict[str, Any] | None = None,
     tiny: bool = False,
     **frame: Any,
@@ -137,6 +143,8 @@ def video(
         Global flows, taken in turn.
     extra : int
         Output channels of inter frames that are not used.
+    residue : Signal
+        What the residue decoders of inter frames give.
     motion : dict
         Changes of the headers of motion decoders.
     tiny : bool
@@ -169,7 +177,7 @@ def video(
                     global_flow=flows[i % len(flows)][: 2 * n_references],
                     **changes,
                 ),
-                residue=_part(outputs, INTER_RESIDUE if n_references else PICTURE, small),
+                residue=_part(outputs, residue if n_references else PICTURE, small),
                 motion=_motion(2 * n_references + extra, small, motion) if n_references else None,
             )
         )

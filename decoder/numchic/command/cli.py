@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import atexit
 import gc
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from importlib.metadata import entry_points
 from typing import Any
 
 import click
 
 from numchic._version import __version__
 from numchic.api import read_info
-from numchic.command.decode import Options, decode_many, decode_one, is_folder, open_input
+from numchic.command.decode import Options, decode_one, is_folder, open_input
 from numchic.command.describe import describe
 from numchic.command.options import LIMIT_OPTIONS, FrameRange, Rate, limit_options
 from numchic.files.images import FORMATS
+from numchic.files.png import PNG_LEVEL
 from numchic.opened import read_source
 from numchic.schedule import Progress
 from numchic_bitstream.dump import dump
@@ -102,7 +101,11 @@ def run() -> None:
 class _Commands(click.Group):
     """Commands of this module, and those that other packages add as entry points."""
 
+    # What finds entry points is slow to import, and commands of this module do not need it.
+
     def list_commands(self, ctx: click.Context) -> list[str]:
+        from importlib.metadata import entry_points
+
         added = {point.name for point in entry_points(group=_ENTRY_POINTS)}
         return sorted(added.union(super().list_commands(ctx)))
 
@@ -110,6 +113,8 @@ class _Commands(click.Group):
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
+        from importlib.metadata import entry_points
+
         for point in entry_points(group=_ENTRY_POINTS, name=cmd_name):
             command: click.Command = point.load()
             return command
@@ -161,6 +166,13 @@ def main() -> None:
     is_flag=True,
     help="Decode a stream even if its trailer says that it is damaged.",
 )
+@click.option(
+    "--png-level",
+    type=click.IntRange(0, 9),
+    default=PNG_LEVEL,
+    show_default=True,
+    help="How hard PNG files are compressed: 0 is not at all, 9 takes far longer than decoding.",
+)
 @limit_options
 def decode_command(
     inputs: tuple[str, ...],
@@ -171,6 +183,7 @@ def decode_command(
     threads: int | None,
     jobs: int,
     ignore_integrity: bool,
+    png_level: int,
     limits: Limits,
 ) -> None:
     """Decode the stream IN to the file OUT, or several streams to the folder OUT.
@@ -190,7 +203,7 @@ def decode_command(
     a stream cannot be decoded, the others are, and the exit status is the highest of all.
     """
     with exit_status():
-        options = Options(kind, frames, fps, threads, not ignore_integrity, limits)
+        options = Options(kind, frames, fps, threads, not ignore_integrity, png_level, limits)
         if len(inputs) > 1 or is_folder(output):
             _decode_to_folder(inputs, output, options, jobs)
         else:
@@ -199,6 +212,8 @@ def decode_command(
 
 
 def _decode_to_folder(inputs: tuple[str, ...], output: str, options: Options, jobs: int) -> None:
+    from numchic.command.folder import decode_many
+
     failed: list[tuple[str, Exception]] = []
     try:
         with (
@@ -262,6 +277,8 @@ def info_command(input_name: str, as_json: bool, limits: Limits) -> None:
     with exit_status():
         info = read_info(open_input(input_name), limits=limits)
         if as_json:
+            import json
+
             click.echo(json.dumps(info.to_dict(), indent=2))
         else:
             click.echo("\n".join(describe(info)))

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``numchic decode``: one stream to a file or standard output, or several to a folder."""
+"""``numchic decode`` of one stream to a file or standard output."""
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from numchic.api import open as open_stream
-from numchic.command.pool import FAILURES, Heed, run_in_processes
 from numchic.files.images import VIDEO_FORMATS, encode_image, format_of, y4m_frame, y4m_header
 from numchic.files.output import numbered, open_sink, write
 from numchic.opened import OpenedStream, Source
@@ -34,6 +31,7 @@ class Options:
     fps: tuple[int, int]
     threads: int | None
     check_integrity: bool
+    png_level: int
     limits: Limits
 
     def open(self, name: str) -> OpenedStream:
@@ -88,89 +86,12 @@ def decode_one(source: str, output: str, options: Options, progress: Progress | 
     with options.open(source) as stream:
         job = Job(source, output, options.kind_for(stream, "ppm"))
         if output != "-":
-            _check_outputs(_outputs(stream, job, options), {_identity(Path(source))})
-        _decode(stream, job, options, progress)
+            check_outputs(outputs_of(stream, job, options), {identity_of(Path(source))})
+        decode_job(stream, job, options, progress)
 
 
-def decode_many(
-    sources: Sequence[str], output: str, options: Options, n_jobs: int
-) -> Generator[tuple[str, Exception | None], None, None]:
-    """Decode streams to a folder.
-
-    Yields
-    ------
-    (str, exception or None)
-        Every stream, and why it could not be decoded.
-
-    Raises
-    ------
-    UsageError
-        Two streams would be written to the same file, or one to a stream. This is noticed before
-        anything is decoded.
-    """
-    if not is_folder(output):
-        allowed = "an existing folder, or a name that ends in a slash"
-        raise UsageError("several streams are decoded to a folder", "output", None, output, allowed)
-    if "-" in sources:
-        raise UsageError("standard input has no name to call a file in a folder by", "input")
-    gc.enable()  # many pictures: more than a short life
-    jobs, failures = _plan(sources, Path(output), options)
-    yield from failures
-    Path(output).mkdir(parents=True, exist_ok=True)
-    if n_jobs == 1:
-        for job in jobs:
-            yield job.source, _failure(job, options)
-        return
-    options = replace(options, threads=options.threads or 1)
-    work = partial(_work, options=options)
-    with closing(run_in_processes(work, jobs, min(n_jobs, len(jobs)))) as results:
-        for job, error in results:
-            yield job.source, error
-
-
-def _plan(
-    sources: Sequence[str], folder: Path, options: Options
-) -> tuple[list[Job], list[tuple[str, Exception]]]:
-    """What to decode to what, and the streams that cannot be opened."""
-    jobs: list[Job] = []
-    failures: list[tuple[str, Exception]] = []
-    taken: dict[Path, str] = {}
-    inputs = {_identity(Path(source)) for source in sources}
-    for source in sources:
-        try:
-            with options.open(source) as stream:
-                kind = options.kind_for(stream, "png")
-                job = Job(source, str(folder / f"{Path(source).stem}.{kind}"), kind)
-                outputs = _outputs(stream, job, options)
-        except FAILURES as error:
-            failures.append((source, error))
-            continue
-        _check_outputs(outputs, inputs)
-        for path in outputs:
-            if path in taken:
-                found = f"{taken[path]} and {source}"
-                raise UsageError(
-                    f"two streams would be decoded to {path}", "input", None, found, "other names"
-                )
-            taken[path] = source
-        jobs.append(job)
-    return jobs, failures
-
-
-def _failure(job: Job, options: Options) -> Exception | None:
-    try:
-        _work(job, None, options)
-    except FAILURES as error:
-        return error
-    return None
-
-
-def _work(job: Job, heed: Heed | None, options: Options) -> None:
-    with options.open(job.source) as stream:
-        _decode(stream, job, options, heed)
-
-
-def _decode(stream: OpenedStream, job: Job, options: Options, progress: Progress | None) -> None:
+def decode_job(stream: OpenedStream, job: Job, options: Options, progress: Progress | None) -> None:
+    """Decode what is wanted of an opened stream."""
     frames, kind = options.frames_of(stream), job.kind
     output = _standard_output() if job.output == "-" else None
     if isinstance(frames, int):
@@ -178,13 +99,14 @@ def _decode(stream: OpenedStream, job: Job, options: Options, progress: Progress
         if kind == "y4m":
             contents = y4m_header(picture, options.fps) + y4m_frame(picture)
         else:
-            contents = encode_image(picture, kind)
+            contents = encode_image(picture, kind, png_level=options.png_level)
         write(job.output, contents, output)
         return
     wanted = slice(frames.start, frames.stop)
     pictures = stream.frames(wanted, threads=options.threads, progress=progress)
     # Closed at once on an error, so that no thread decodes what nobody will see.
-    with closing(pictures), open_sink(job.output, kind, options.fps, output) as put:
+    sink = open_sink(job.output, kind, options.fps, output, options.png_level)
+    with closing(pictures), sink as put:
         for display_index, picture in zip(frames, pictures, strict=True):
             put(display_index, picture)
 
@@ -195,7 +117,7 @@ def _standard_output() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def _outputs(stream: OpenedStream, job: Job, options: Options) -> list[Path]:
+def outputs_of(stream: OpenedStream, job: Job, options: Options) -> list[Path]:
     """All files that a stream is decoded to."""
     frames = options.frames_of(stream)
     if isinstance(frames, int) or job.kind in VIDEO_FORMATS:
@@ -203,14 +125,15 @@ def _outputs(stream: OpenedStream, job: Job, options: Options) -> list[Path]:
     return [numbered(job.output, display_index) for display_index in frames]
 
 
-def _check_outputs(paths: Sequence[Path], inputs: set[tuple[int, int] | None]) -> None:
+def check_outputs(paths: Sequence[Path], inputs: set[tuple[int, int] | None]) -> None:
+    """Raise a UsageError if an output is one of the inputs."""
     for path in paths:
-        identity = _identity(path)
+        identity = identity_of(path)
         if identity is not None and identity in inputs:
             raise UsageError("the output would replace an input", "output", None, path)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def identity_of(path: Path) -> tuple[int, int] | None:
     """Tell a regular file from others, by whatever name; None if there is none."""
     if not path.is_file():
         return None

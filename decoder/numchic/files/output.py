@@ -52,7 +52,7 @@ def write(name: str, contents: bytes, output: BinaryIO | None) -> None:
 
 @contextmanager
 def open_sink(
-    name: str, kind: str, rate: tuple[int, int], output: BinaryIO | None
+    name: str, kind: str, rate: tuple[int, int], output: BinaryIO | None, png_level: int
 ) -> Iterator[FrameSink]:
     """Open the output of a video.
 
@@ -67,6 +67,8 @@ def open_sink(
         Frames per second, for Y4M.
     output : binary file or None
         File to write to instead of the named ones.
+    png_level : int
+        See :func:`numchic.files.images.encode_image`.
 
     Yields
     ------
@@ -75,30 +77,31 @@ def open_sink(
         one by one.
     """
     if output is not None:
-        yield _Appending(output, kind, rate)
+        yield _Appending(output, kind, rate, png_level)
     elif kind in VIDEO_FORMATS:
         if _NUMBER.search(Path(name).name):
             raise UsageError(f"a .{kind} file holds all frames", "output", None, name, "no number")
         with open_file(Path(name)) as file:
-            yield _Appending(file, kind, rate)
+            yield _Appending(file, kind, rate, png_level)
     else:
         yield lambda display_index, picture: write_file(
-            numbered(name, display_index), encode_image(picture, kind)
+            numbered(name, display_index), encode_image(picture, kind, png_level=png_level)
         )
 
 
 class _Appending:
     """Writes frames into one file."""
 
-    def __init__(self, file: BinaryIO, kind: str, rate: tuple[int, int]) -> None:
+    def __init__(self, file: BinaryIO, kind: str, rate: tuple[int, int], png_level: int) -> None:
         self._file = file
         self._kind = kind
         self._rate = rate
+        self._png_level = png_level
         self._n_frames = 0
 
     def __call__(self, _: int, picture: Picture) -> None:
         if self._kind != "y4m":
-            self._file.write(encode_image(picture, self._kind))
+            self._file.write(encode_image(picture, self._kind, png_level=self._png_level))
         else:
             if self._n_frames == 0:
                 self._file.write(y4m_header(picture, self._rate))

@@ -17,7 +17,7 @@ from numchic.v4.prediction import predict
 from numchic.video import DecodedFrame, References
 from numchic_bitstream.arrays import F32, F32_2D, U8, U8_2D, U16, U16_2D
 from numchic_bitstream.kernels import kernel
-from numchic_bitstream.v4.stream import CoolChic, Stream
+from numchic_bitstream.v4.stream import MIN_OUTPUTS, CoolChic, Stream
 
 
 def decode_frame(
@@ -43,10 +43,10 @@ def decode_frame(
     if not predicted:
         decode_signal(frame.parts[0], writer.put, meter, threads=threads)
         return DecodedFrame(writer.picture())
-    n_motion = 5 if frame.header.frame_type == "B" else 2
+    n_outputs = MIN_OUTPUTS[frame.header.frame_type]
     residue, motion = (
         _whole_signal(part, n_channels, meter, threads)
-        for part, n_channels in zip(frame.parts, (4, n_motion), strict=True)
+        for part, n_channels in zip(frame.parts, n_outputs, strict=True)
     )
     predict(stream, frame, residue, motion, references(), writer.put, meter)
     return DecodedFrame(writer.picture())
@@ -103,7 +103,7 @@ def round_rows(signal: F32_2D, step: int, maximum: int, out: U8_2D | U16_2D) -> 
     ----------
     signal : float32[n_rows, w]
     step : int
-        Every how manieth row and column becomes a sample.
+        1, or 2 if every second row and column becomes a sample.
     maximum : int
     out : uint8 or uint16[>= n_rows / step, w / step]
         Output.

@@ -50,7 +50,14 @@ def _frame(header: FrameHeader, threads: int) -> int:
     # References have four channels; for a moment there is one plane more.
     references = (16 * n_references + 8) * height * width
     bands = 4 * 3 * (n_references + 1) * min(BAND_ROWS, height) * width
-    return signals + max(parts, references + bands)
+    return signals + max(parts, references + bands + _block(header))
+
+
+def _block(header: FrameHeader) -> int:
+    """Scratch for warping one block: samples around it, their sums along rows, a row of it."""
+    block = 1 << header.parts[1].lead
+    size = block + header.n_taps - 1
+    return 4 * 4 * (size + size * block + block)
 
 
 def _part(header: CoolChicHeader, threads: int) -> int:

@@ -16,6 +16,10 @@ from reference.v4.headers import parse
 
 F32 = NDArray[np.float32]
 Numbers = dict[str, list[int]]
+Stages = dict[str, NDArray[Any]]
+"""By the names of ``numchic_conformance.stages``."""
+
+_NAMES = {"arm": "arm", "ups": "upsampling", "syn": "synthesis"}
 
 
 def read_numbers(data: bytes, p: Part) -> tuple[Numbers, int]:
@@ -57,11 +61,17 @@ def _kernels(flat: F32, count: int, size: int) -> list[F32]:
     return [np.array([half[min(j, size - 1 - j)] for j in range(size)]) for half in halves]
 
 
-def _signal(
+def _part(
     data: bytes, p: Part, size: tuple[int, int], lead: int, random: Iterator[float]
-) -> tuple[F32, bytes]:
+) -> tuple[Stages, bytes]:
+    """Stages of a decoder, of which the last is its signal; what is left of the data."""
     numbers, position = read_numbers(data, p)
     data = data[position:]
+    stages: Stages = {}
+    for name, values in numbers.items():
+        if values:
+            kind = ("weight", "bias")[int(name[-1])]
+            stages[f"parameters.{_NAMES[name[:-1]]}_{kind}"] = np.array(values)
     layers = arm_layers(p, numbers)
     grids: list[Any] = []
     for i, n_bytes in enumerate(p.len_lat):
@@ -69,6 +79,8 @@ def _signal(
         grid = latents.decode(data[:n_bytes], shape, layers, p.blk) if n_bytes else None
         grids.append(grid)
         data = data[n_bytes:]
+        if grid is not None:
+            stages[f"latents.{i}"] = np.array(grid)
     ups: list[F32] = []
     pre: list[F32] = []
     if not p.zero:
@@ -76,7 +88,7 @@ def _signal(
         flat = _real(numbers["ups0"], p.q["ups"][0] - 12)
         ups = _kernels(flat, nu, ku)
         pre = _kernels(flat[nu * ((ku + 1) // 2) :], n_pre, kp)
-    x = planes.inputs(p, grids, ups, pre, size, lead, random)
+    stages["dense"] = planes.inputs(p, grids, ups, pre, size, lead, random)
     weights = _real(numbers["syn0"], p.q["syn"][0] - 12)
     biases = _real(numbers["syn1"], p.q["syn"][1] - 24)
     synthesis = []
@@ -85,22 +97,31 @@ def _signal(
         n = n_out * n_in * ks * ks
         synthesis.append((weights[:n].reshape(n_out, n_in, ks, ks), biases[:n_out]))
         weights, biases, n_in = weights[n:], biases[n_out:], n_out
-    return planes.synthesise(x, p, synthesis), data
+    stages["synthesis"] = planes.synthesise(stages["dense"], p, synthesis)
+    return stages, data
 
 
 def decode(data: bytes, generation: str) -> list[list[NDArray[Any]]]:
     """Planes of every frame, in display order."""
+    return decode_stages(data, generation)[0]
+
+
+def decode_stages(data: bytes, generation: str) -> tuple[list[list[NDArray[Any]]], Stages]:
+    """Planes of every frame, in display order; stages before them."""
     (height, width, data_type, depth), frames = parse(data, generation)
     size = (height, width)
     random = planes.generator()
     shown: dict[int, list[NDArray[Any]]] = {}
-    for frame in frames:
+    stages: Stages = {}
+    for place, frame in enumerate(frames):
         rest = frame.payload
         signals, leads = [], []
-        for p in frame.parts:
+        for role, p in zip(("residue", "motion"), frame.parts, strict=False):
             lead = 0 if generation == "4.0" else p.latent.index(1)
-            signal, rest = _signal(rest, p, size, lead, random)
-            signals.append(signal)
+            found, rest = _part(rest, p, size, lead, random)
+            prefix = f"frame{place}.{role}." if len(frames) > 1 else ""
+            stages |= {prefix + name: array for name, array in found.items()}
+            signals.append(found["synthesis"])
             leads.append(lead)
         assert rest == b""
         signal = signals[0]
@@ -118,5 +139,6 @@ def decode(data: bytes, generation: str) -> list[list[NDArray[Any]]]:
                     warped.append(motion.warp(ref, flow, frame.flow[k], 2 + 2 * frame.w, b))
             every = field.repeat(b, 1).repeat(b, 2)
             signal = motion.predict(signal, every, warped, generation != "4.0")
+            stages[f"frame{place}.prediction"] = signal
         shown[frame.display_index] = motion.output(signal, data_type, depth)
-    return [shown[i] for i in range(len(frames))]
+    return [shown[i] for i in range(len(frames))], stages

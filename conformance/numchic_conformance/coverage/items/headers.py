@@ -193,3 +193,7 @@ def _structure() -> Iterator[Item]:
         ("motion.blocks", "motion with a vector for a block, lo > 0"),
         ("motion.every-pixel", "motion with a vector for every pixel, lo = 0"),
     )
+    for gain in ("alpha", "beta"):
+        yield from each(
+            _STRUCTURE, f"gain.{gain}.{{}}", ("below", "inside", "above"), f"{gain}: {{}} 0..1"
+        )

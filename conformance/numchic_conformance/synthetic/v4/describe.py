@@ -9,13 +9,15 @@ from typing import Any
 
 from numchic_bitstream.v4 import Stream, read_stream
 from numchic_conformance.manifest import Expect, PictureFormat, Vector
-from numchic_conformance.stages import decode_samples, digest
+from numchic_conformance.stages import decode_samples, decode_stages, digest
 from numchic_conformance.synthetic.v4.malformed import Case4
 from numchic_conformance.synthetic.v4.recipes import Recipe4
 
 
 def describe_valid4(recipe: Recipe4, data: bytes, path: Path, **facts: Any) -> Vector:
-    """Entry of a stream that has to be decoded; its samples are exact for all decoders."""
+    """Entry of a stream that has to be decoded; its stages are exact for all decoders."""
+    digests = {name: digest(array) for name, array in decode_stages(data)}
+    digests["samples"] = digest(decode_samples(data))
     return Vector(
         id=recipe.id,
         path=path,
@@ -25,7 +27,7 @@ def describe_valid4(recipe: Recipe4, data: bytes, path: Path, **facts: Any) -> V
         features=recipe.features,
         generation=recipe.generation,
         picture=_picture_format(read_stream(data)),
-        digests={"samples": digest(decode_samples(data))},
+        digests=digests,
         canonical=False,
         **facts,
     )

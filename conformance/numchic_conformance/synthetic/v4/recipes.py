@@ -347,6 +347,18 @@ def _copies() -> Iterator[Recipe4]:
             _frame(2, "P", w=w, copies=(15, 15)), features=("p", "copies"), data_type="yuv444",
         )  # fmt: skip
     yield _video(
+        "4.2", "copies-after-an-intra-frame",
+        "A copy from the last I frame although it is shown before the inter frame coded before it.",
+        _frame(0, "I"), _frame(3, "P"), _frame(1, "I"), _frame(2, "P", copies=(0, 8)),
+        features=("p", "copies"),
+    )  # fmt: skip
+    yield _video(
+        "4.2", "copies-across-an-intra-frame",
+        "A copy from the last I frame, which is shown after the inter frame coded before.",
+        _frame(0, "I"), _frame(4, "I"), _frame(2, "B"), _frame(5, "P", copies=(0, 8)),
+        _frame(1, "P"), _frame(3, "P"), features=("b", "copies"),
+    )  # fmt: skip
+    yield _video(
         "4.2", "copies-past-an-intra-frame",
         "Copies from the last I frame although inter frames come later, and from inter frames.",
         _frame(0, "I"), _frame(4, "I"), _frame(2, "B", copies=(2, 1)),
