@@ -22,8 +22,13 @@ def make(folder: Path) -> None:
         target = folder / source.name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    build(folder, folder / "numchic_bitstream" / "kernels")
+
+
+def build(packages: Path, output: Path, *targets: str) -> None:
+    """Compile the kernels of packages, for this machine or for targets."""
     subprocess.run(
-        [sys.executable, "-m", "numchic_build", folder, folder / "numchic_bitstream" / "kernels"],
+        [sys.executable, "-m", "numchic_build", packages, output, *targets],
         env=os.environ | {"PYTHONPATH": str(ROOT / "tools")},
         check=True,
     )

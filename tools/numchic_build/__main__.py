@@ -20,7 +20,7 @@ import llvmlite.binding as llvm
 from numchic_build.emit import emit
 from numchic_build.link import link
 from numchic_build.lower import lower
-from numchic_build.targets import TARGETS, Target, this_machine
+from numchic_build.targets import OTHERS, TARGETS, Target, this_machine
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         print(f"{path}: {path.stat().st_size} bytes, {time.process_time():.0f} CPU s", flush=True)
 
     for name in options.targets:
-        target = TARGETS[name]
+        target = (TARGETS | OTHERS)[name]
         zig = [sys.executable, "-m", "ziglang", "cc", "-target", target.zig]
         build(target, zig, options.output / name)
     if not options.targets:

@@ -12,7 +12,7 @@ from pathlib import Path
 from numchic_build.targets import Target
 
 _FLAGS = (
-    "-shared", "-fPIC", "-s", "-ffreestanding",
+    "-s", "-ffreestanding",
     "-O1",  # with more, gcc makes a call of memset from memset
 )  # fmt: skip
 _SOURCE = Path(__file__).with_name("library.c")
