@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,7 +30,7 @@ from typing import NamedTuple
 # The helpers of the tests lie one folder up; pytest knows that by itself.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from native_packages import ROOT, build, make
+from native_packages import ROOT, build, make, missing
 
 HERE = Path(__file__).parent
 # All is compiled at once, without the first compiler of V8, whose code is slow and soon replaced.
@@ -75,13 +73,6 @@ class Replayed(NamedTuple):
     differences: list[str]
     compilation_ms: float
     memory_bytes: int
-
-
-def missing() -> str:
-    """What is not installed; empty if nothing is missing."""
-    programs = [name for name in ("node", "cc") if shutil.which(name) is None]
-    modules = [name for name in ("numba", "ziglang") if importlib.util.find_spec(name) is None]
-    return ", ".join(programs + modules)
 
 
 def build_all(folder: Path) -> Built:
@@ -151,7 +142,7 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=Path, default=SMALL)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    if lacking := missing():
+    if lacking := missing("node"):
         parser.error(f"not installed: {lacking}")
     n_differences, calls = 0, []
     with tempfile.TemporaryDirectory() as folder:

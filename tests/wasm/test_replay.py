@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from wasm.replay import SMALL, Built, build_all, missing, record, replay, replay_recording
+from native_packages import missing
+from wasm.replay import SMALL, Built, build_all, record, replay, replay_recording
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}")
+LACKING = missing("node")
+pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {LACKING}")
 
 
 @pytest.fixture(scope="module")
