@@ -167,7 +167,7 @@ def build_packages(folder: Path) -> tuple[Path, Path]:
     build(own, folder, "linux-aarch64")
     shutil.copytree(own, other)
     kernels = other / "numchic_bitstream" / "kernels"
-    shutil.copy(folder / "linux-aarch64" / "library.so", kernels / "library.so")
+    shutil.copytree(folder / "linux-aarch64", kernels, dirs_exist_ok=True)
     return own, other
 
 

@@ -106,7 +106,9 @@ def _build_library(packages: Path, output: Path) -> tuple[Path, str]:
         raise RuntimeError(f"the library of kernels cannot be built: {done.stderr}")
     lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
     reason = f"it cannot be built: {lines[-1]}" if done.returncode else ""
-    return next(output.glob("library.*"), output), reason
+    suffixes = (".so", ".dylib", ".dll")
+    found = (path for path in output.glob("library.*") if path.suffix in suffixes)
+    return next(found, output), reason
 
 
 def _tag() -> str:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 
 import numchic
 from numchic.files.images import write_file
-from numchic_bitstream import UsageError
+from numchic_bitstream import UsageError, kernels
 from numchic_conformance.manifest import Vector
 from numchic_conformance.outcome import Outcome, Result
 
@@ -56,7 +56,7 @@ def describe(result: Result) -> str:
 def _json(report: Report) -> str:
     document = {
         "decoder": report.decoder,
-        "runner": f"numchic {numchic.__version__}",
+        "runner": f"numchic {numchic.__version__}, kernels: {kernels.describe()}",
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "counts": report.counts,
         "results": [asdict(result) for result in report.results],

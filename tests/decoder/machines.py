@@ -64,9 +64,11 @@ if platform.machine() in ("x86_64", "AMD64"):
             "NUMBA_CPU_NAME": "x86-64-v3",
             "NUMBA_CPU_FEATURES": _V3.replace("+fma", "-fma"),
         },
-        "native x86-64-v2": {"NUMCHIC_KERNELS": "native-v2"},
-        "native x86-64-v3": {"NUMCHIC_KERNELS": "native-v3"},
     }
+    _LEVELS = (
+        ("v2", "v3", "v4") if "avx512vl" in Path("/proc/cpuinfo").read_text() else ("v2", "v3")
+    )
+    SETTINGS |= {f"native x86-64-{v}": {"NUMCHIC_KERNELS": f"native-{v}"} for v in _LEVELS}
 else:
     SETTINGS |= {"native": {"NUMCHIC_KERNELS": "native"}}
 

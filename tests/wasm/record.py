@@ -36,15 +36,14 @@ from numchic_bitstream.kernels import ENTRIES, native
 from numchic_bitstream.kernels.signature import (
     Array,
     Fields,
+    Scalar,
     Signature,
     Type,
     signatures,
-    slots_of,
     symbol,
 )
 
-Slots = ctypes.Array[ctypes.c_int64]
-Run = Callable[[Slots], None]
+Run = Callable[[int], None]
 
 
 class Piece(NamedTuple):
@@ -66,13 +65,13 @@ class Recorder:
     def recorded(self, name: str, run: Run) -> Run:
         """Give a function that is recorded when it is called."""
         signature = _signature(name)
-        return lambda slots: self._record(name, signature, run, slots)
+        return lambda address: self._record(name, signature, run, address)
 
-    def _record(self, name: str, signature: Signature, run: Run, slots: Slots) -> None:
-        arrays = [
-            (slot, _piece(kind, slots[slot : slot + 1 + kind.ndim]))
-            for slot, kind in _array_slots(signature.arguments)
-        ]
+    def _record(self, name: str, signature: Signature, run: Run, address: int) -> None:
+        kinds = list(_leaves(signature.arguments))
+        n_arguments = sum(map(_slots_of, kinds))
+        slots = (ctypes.c_int64 * (n_arguments + len(signature.results))).from_address(address)
+        arrays = list(_arrays(kinds, slots[:]))
         pieces = _merge([piece for _, piece in arrays])
         before = [piece.read() for piece in pieces]
         call: dict[str, Any] = {
@@ -82,8 +81,8 @@ class Recorder:
             "offset": self._contents.tell(),
             "pointers": [[slot, *_place(piece, pieces)] for slot, piece in arrays],
         }
-        call["ms"] = min(_timed(run, slots, pieces, before) for _ in range(self._rounds))
-        call["results"] = [str(n) for n in slots[len(slots) - len(signature.results) :]]
+        call["ms"] = min(_timed(run, address, pieces, before) for _ in range(self._rounds))
+        call["results"] = [str(number) for number in slots[n_arguments:]]
         self._contents.writelines([*before, *(piece.read() for piece in pieces)])
         self._calls.write(f"{json.dumps(call)}\n")
 
@@ -97,19 +96,28 @@ def _signature(name: str) -> Signature:
     raise KeyError(name)
 
 
-def _array_slots(kinds: Sequence[Type], slot: int = 0) -> Iterator[tuple[int, Array]]:
-    """Find the first slot of every array."""
+def _leaves(kinds: Sequence[Type]) -> Iterator[Array | Scalar]:
+    """Give fields in place of tuples."""
     for kind in kinds:
         if isinstance(kind, Fields):
-            yield from _array_slots(kind.items, slot)
-        elif isinstance(kind, Array):
-            yield slot, kind
-        slot += slots_of(kind)
+            yield from _leaves(kind.items)
+        else:
+            yield kind
 
 
-def _piece(kind: Array, slots: Sequence[int]) -> Piece:
-    address, *shape = slots
-    return Piece(address, math.prod(shape) * np.dtype(kind.dtype).itemsize)
+def _slots_of(kind: Array | Scalar) -> int:
+    return 1 + kind.ndim if isinstance(kind, Array) else 1
+
+
+def _arrays(kinds: Sequence[Array | Scalar], slots: Sequence[int]) -> Iterator[tuple[int, Piece]]:
+    """Find the first slot of every array, and its memory."""
+    slot = 0
+    for kind in kinds:
+        end = slot + _slots_of(kind)
+        if isinstance(kind, Array):
+            address, *shape = slots[slot:end]
+            yield slot, Piece(address, math.prod(shape) * np.dtype(kind.dtype).itemsize)
+        slot = end
 
 
 def _merge(pieces: list[Piece]) -> list[Piece]:
@@ -132,7 +140,7 @@ def _place(piece: Piece, pieces: list[Piece]) -> tuple[int, int]:
     raise ValueError(piece)
 
 
-def _timed(run: Run, slots: Slots, pieces: list[Piece], before: list[bytes]) -> float:
+def _timed(run: Run, slots: int, pieces: list[Piece], before: list[bytes]) -> float:
     for piece, content in zip(pieces, before, strict=True):
         ctypes.memmove(piece.address, content, piece.size)
     start = time.thread_time()

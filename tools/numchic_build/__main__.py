@@ -12,8 +12,10 @@ import argparse
 import os
 import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
@@ -30,21 +32,33 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("targets", nargs="*")
     options = parser.parse_args()
+    jobs = [_for_platform(name, options.output / name) for name in options.targets]
+    jobs = jobs or [_for_this_machine(options.output)]
+    for job in jobs:  # where a linker fails, it should do so before all the work
+        with tempfile.TemporaryDirectory() as trial:
+            link([], "", job.target, job.compiler, Path(trial, "library"))
     kernels = lower(options.packages)
-
-    def build(target: Target, compiler: list[str], folder: Path) -> None:
+    for target, compiler, folder in jobs:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"library{target.suffix}"
         link(emit(kernels.module, kernels.names, target), kernels.identity, target, compiler, path)
         print(f"{path}: {path.stat().st_size} bytes, {time.process_time():.0f} CPU s", flush=True)
 
-    for name in options.targets:
-        target = (TARGETS | OTHERS)[name]
-        zig = [sys.executable, "-m", "ziglang", "cc", "-target", target.zig]
-        build(target, zig, options.output / name)
-    if not options.targets:
-        compiler = shlex.split(os.environ.get("CC", "cc"))
-        build(this_machine(llvm.get_default_triple()), compiler, options.output)
+
+class _Job(NamedTuple):
+    target: Target
+    compiler: list[str]
+    folder: Path
+
+
+def _for_platform(name: str, folder: Path) -> _Job:
+    target = (TARGETS | OTHERS)[name]
+    return _Job(target, [sys.executable, "-m", "ziglang", "cc", "-target", target.zig], folder)
+
+
+def _for_this_machine(folder: Path) -> _Job:
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    return _Job(this_machine(llvm.get_default_triple()), compiler, folder)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ import llvmlite.binding as llvm
 
 from numchic_build.targets import Code, Target
 
-# What an object may ask for: LLVM makes calls of these from loops that fill memory.
-_MAY_CALL = {"memset", "memset_pattern16"}
-
+# Loops that fill memory stay loops: a library without a C library has no quick memset.
+llvm.set_option("numchic", "-disable-loop-idiom-all")
 llvm.initialize_all_targets()
 llvm.initialize_all_asmprinters()
 
@@ -40,7 +39,7 @@ def emit(module: str, names: list[str], target: Target) -> list[bytes]:
     Raises
     ------
     ValueError
-        A kernel calls something that a library without a run time does not have.
+        A kernel needs something that a library without a run time does not have.
     """
     return [_emit(module, names, target.triple, code) for code in target.codes]
 
@@ -61,12 +60,19 @@ def _emit(text: str, names: list[str], triple: str, code: Code) -> bytes:
         function.name = name + code.suffix
         if "windows" in triple:
             function.storage_class = "dllexport"
-    asked = {f.name for f in module.functions if f.is_declaration and f.name[:5] != "llvm."}
-    asked |= {g.name for g in module.global_variables if g.is_declaration}
-    if asked - _MAY_CALL:
-        raise ValueError(f"kernels call {sorted(asked - _MAY_CALL)}")
+    _check(module)
     data: bytes = machine.emit_object(module)
     return data
+
+
+def _check(module: llvm.ModuleRef) -> None:
+    """Check that kernels call nothing and raise nothing."""
+    functions = [f.name for f in module.functions if f.is_declaration and f.name[:5] != "llvm."]
+    variables = [g.name for g in module.global_variables if g.is_declaration]
+    if functions or variables:
+        raise ValueError(f"kernels need {sorted(functions + variables)}")
+    if any("pickle" in variable.name for variable in module.global_variables):
+        raise ValueError("a kernel raises an exception, which the library cannot do")
 
 
 def _parse(text: str, triple: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:

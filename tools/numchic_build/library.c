@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What a library of kernels has beside kernels: what it was made from, which of its code this
- * processor runs, and the functions that LLVM makes calls of. It needs no C library.
+ * What a library of kernels has beside kernels: what it was made from, and which of its code this
+ * processor runs. It needs no C library.
  */
-#include <stddef.h>
 
 #if defined(_WIN32)
 #define EXPORTED __declspec(dllexport)
@@ -21,42 +20,39 @@ int DllMainCRTStartup(void *library, unsigned reason, void *reserved)
 }
 #endif
 
-#if !defined(__APPLE__)
-/* LLVM makes a call of it from loops that fill rows. */
-__attribute__((visibility("hidden"))) void *memset(void *to, int value, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        ((unsigned char *)to)[i] = (unsigned char)value;
-    return to;
-}
-#endif
-
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/* Whether the operating system keeps the upper halves of the registers. */
-static int has_wide_registers(void)
+static int has(unsigned found, unsigned wanted) { return (found & wanted) == wanted; }
+
+/* Which registers the operating system keeps, or nothing if it does not say. */
+static unsigned kept_registers(unsigned features)
 {
     unsigned low, high;
+    if (!has(features, bit_OSXSAVE))
+        return 0;
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (low & 6) == 6;
+    return low;
 }
 
-/* 3: x86-64-v3 (AVX2, FMA, BMI), 2: x86-64-v2 (SSE4.2), 0: neither. */
+/* Level of x86-64: 4 (AVX-512), 3 (AVX2, FMA, BMI), 2 (SSE4.2); 0 for older processors. */
 EXPORTED int numchic_level(void)
 {
-    const unsigned v2 = bit_SSE3 | bit_SSSE3 | bit_SSE4_1 | bit_SSE4_2 | bit_POPCNT | bit_CMPXCHG16B;
-    const unsigned v3 = bit_FMA | bit_MOVBE | bit_OSXSAVE | bit_AVX | bit_F16C;
-    const unsigned v3_more = bit_AVX2 | bit_BMI | bit_BMI2;
-    unsigned a, b, features = 0, more = 0, extended = 0, c, d;
-    if (__get_cpuid(1, &a, &b, &features, &d) == 0 || (features & v2) != v2)
+    unsigned a, b, c, d, features = 0, more = 0, extended = 0;
+    if (!__get_cpuid(1, &a, &b, &features, &d))
         return 0;
     __get_cpuid_count(7, 0, &a, &more, &c, &d);
     __get_cpuid(0x80000001, &a, &b, &extended, &d);
-    if ((features & v3) == v3 && (more & v3_more) == v3_more && (extended & bit_LZCNT) &&
-        has_wide_registers())
+    const unsigned kept = kept_registers(features);
+    if (!has(features, bit_SSE3 | bit_SSSE3 | bit_SSE4_1 | bit_SSE4_2 | bit_POPCNT | bit_CMPXCHG16B))
+        return 0;
+    if (!has(features, bit_FMA | bit_MOVBE | bit_AVX | bit_F16C) ||
+        !has(more, bit_AVX2 | bit_BMI | bit_BMI2) || !has(extended, bit_LZCNT) || !has(kept, 0x06))
+        return 2;
+    if (!has(more, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL) ||
+        !has(kept, 0xE6))
         return 3;
-    return 2;
+    return 4;
 }
 #else
 /* 1: there is one kind of code. */

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -11,17 +12,14 @@ from pathlib import Path
 
 from numchic_build.targets import Target
 
-_FLAGS = (
-    "-s", "-ffreestanding",
-    "-O1",  # with more, gcc makes a call of memset from memset
-)  # fmt: skip
+_FLAGS = ("-O2", "-s", "-ffreestanding")
 _SOURCE = Path(__file__).with_name("library.c")
 
 
 def link(
     objects: Sequence[bytes], identity: str, target: Target, compiler: Sequence[str], output: Path
 ) -> None:
-    """Write a library.
+    """Write a library, and its checksum beside it.
 
     Parameters
     ----------
@@ -50,3 +48,5 @@ def link(
             check=True, capture_output=True, text=True,
         )  # fmt: skip
         shutil.move(made, output)
+    checksum = hashlib.sha256(output.read_bytes()).hexdigest()
+    output.with_suffix(".sha256").write_text(checksum, encoding="ascii")

@@ -42,7 +42,7 @@ class Target(NamedTuple):
     flags: tuple[str, ...] = ("-shared", "-fPIC", "-nostdlib")
 
 
-_X86 = (Code("x86-64-v2", "", "_v2"), Code("x86-64-v3", "", "_v3"))
+_X86 = tuple(Code(f"x86-64-v{level}", "", f"_v{level}") for level in (2, 3, 4))
 _ARM = (Code("generic", "+neon"),)
 _APPLE = (Code("apple-m1"),)
 # What is loaded on macOS has to name the library of the system, and has a name of its own, which

@@ -143,9 +143,11 @@ def _of_library(path: Path, target: Target, identity: str, names: list[str]) -> 
 
 
 def _of_elf(binary: Any, expected: set[str]) -> Iterator[str]:
-    yield from _difference("exports", {s.name for s in binary.exported_symbols}, expected)
+    # The first symbol has no name. Of the others those without a section are somewhere else.
+    symbols = list(binary.dynamic_symbols)[1:]
+    yield from _difference("exports", {s.name for s in symbols if s.shndx}, expected)
+    yield from _difference("imports", {s.name for s in symbols if not s.shndx}, set())
     yield from _difference("needs", set(binary.libraries), set())
-    yield from _difference("imports", {s.name for s in binary.imported_symbols}, set())
 
 
 def _of_pe(binary: Any, expected: set[str]) -> Iterator[str]:
@@ -180,6 +182,9 @@ def _of_auditwheel(path: Path) -> Iterator[str]:
     """What auditwheel has against the tag of a wheel for Linux."""
     text = _output("auditwheel", "show", "--json", path)
     audit = json.loads(text[text.index("{") :])
+    if "error" in audit:
+        yield audit["error"]
+        return
     if audit["external_libs"] or audit["versioned_symbols"] or audit["unsupported_isa"]:
         yield text
     # The wheel may run on older systems than its tag says.

@@ -62,6 +62,7 @@ def pack(
         shutil.copytree(content, copy)
         if library is not None:
             shutil.copy(library, copy / _KERNELS)
+            shutil.copy(library.with_suffix(".sha256"), copy / _KERNELS)
         if reason:
             (copy / _KERNELS / "no_library.txt").write_text(f"{reason}\n", encoding="utf-8")
         (info,) = copy.glob("*.dist-info")

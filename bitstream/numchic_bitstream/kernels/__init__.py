@@ -8,15 +8,14 @@ jit
 python
     Kernels are run as they are written, for tests and for reading.
 
-``$NUMCHIC_KERNELS`` names one of them; ``native-v2`` and ``native-v3`` also choose the code for
-older and newer x86-64 processors. Otherwise it is the first one that can be had, plain Python only
-with ``NUMBA_DISABLE_JIT=1``. All give the same bits.
+``$NUMCHIC_KERNELS`` names one of them; ``native-v2``, ``native-v3`` and ``native-v4`` also choose
+the code for older and newer x86-64 processors. Otherwise it is the first one that can be had, plain
+Python only with ``NUMBA_DISABLE_JIT=1``. All give the same bits.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
@@ -30,7 +29,7 @@ R = TypeVar("R")
 ENTRIES: list[Callable[..., Any]] = []
 """Kernels that are called from Python, as they were decorated; filled by their modules."""
 
-_CHOICES = ("native", "native-v2", "native-v3", "jit", "python")
+_CHOICES = ("native", "native-v2", "native-v3", "native-v4", "jit", "python")
 
 
 def kernel(
@@ -71,10 +70,23 @@ def kernel(
 
 
 def describe() -> str:
-    """Say how kernels are run: "native (x86-64-v3)", "jit (Numba 0.68.1)" or "python"."""
+    """Say how kernels are run: "native (x86-64-v3)", "jit (Numba 0.68.1)", "python" or "none"."""
     if _mode() == "native":
         return f"native ({_library().processor})"
-    return f"jit (Numba {importlib.metadata.version('numba')})" if _mode() == "jit" else _mode()
+    if _mode() == "python":
+        return "python"
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"jit (Numba {version('numba')})"
+    except PackageNotFoundError:
+        return "none"
+
+
+def why_not_native() -> str:
+    """Give the reason why there is no library that can be used; empty if there is one."""
+    found = _found()
+    return found if isinstance(found, str) else ""
 
 
 def is_native() -> bool:
@@ -93,7 +105,7 @@ def _mode() -> str:
         return asked.partition("-")[0]
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return "python"
-    return "jit" if isinstance(_found(), str) else "native"
+    return "jit" if why_not_native() else "native"
 
 
 def _library() -> native.Library:
@@ -120,8 +132,9 @@ def _compiled(function: Callable[..., Any], **options: bool) -> Callable[..., An
 def _unavailable(error: Exception) -> Callable[..., NoReturn]:
     def refuse(*_: object) -> NoReturn:
         raise UnsupportedError(
-            f"there are no native kernels ({_found()}), and Numba cannot be used ({error}); "
-            "pip install 'numchic[jit]'"
+            f"there are no native kernels ({why_not_native()}), "
+            f"and Numba cannot be used ({error}); pip install 'numchic[jit]'",
+            "NUMCHIC_KERNELS",
         ) from error
 
     return refuse

@@ -2,7 +2,7 @@
 """Kernels from the library that was compiled when the package was built.
 
 Every entry kernel is a function ``name(slots)`` of the library, for each of its signatures and, on
-x86-64, for each of two kinds of processor. ``slots`` is an array of 8-byte numbers: the arguments
+x86-64, for each of three kinds of processor. ``slots`` is an array of 8-byte numbers: the arguments
 (of an array its address and dimensions, of a named tuple its fields), then room for the results.
 
 The library carries the version of this convention and a digest of all sources of the packages that
@@ -15,8 +15,10 @@ import ctypes
 import functools
 import hashlib
 import operator
+import platform
 import struct
 import sys
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +33,6 @@ from numchic_bitstream.kernels.signature import (
     Signature,
     Type,
     signatures,
-    slots_of,
     symbol,
 )
 
@@ -43,9 +44,9 @@ PACKAGES = ("numchic_bitstream", "numchic")
 
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 PATH = Path(__file__).with_name(f"library{SUFFIX}")
+_CHECKSUM = PATH.with_suffix(".sha256")
 _REASON = PATH.with_name("no_library.txt")  # of the build backend
 _SITE = Path(__file__).parents[2]
-_PROCESSORS = {0: "no", 1: "generic", 2: "x86-64-v2", 3: "x86-64-v3"}
 
 
 class MismatchError(TypeError):
@@ -80,7 +81,7 @@ def find(processor: str) -> Library | str:
     Parameters
     ----------
     processor : str
-        "v2", "v3", or "" for what the processor can do.
+        "v2", "v3", "v4", or "" for what the processor can do.
 
     Returns
     -------
@@ -88,8 +89,12 @@ def find(processor: str) -> Library | str:
         Why there is none, if there is none that can be used.
     """
     if not PATH.exists():
-        return _REASON.read_text(encoding="utf-8").strip() if _REASON.exists() else "no library"
+        made = _REASON.exists()
+        return _REASON.read_text(encoding="utf-8").strip() if made else f"there is no {PATH.name}"
     try:
+        # A part of a library would end the process.
+        if hashlib.sha256(PATH.read_bytes()).hexdigest() != _CHECKSUM.read_text("ascii"):
+            return "the library is damaged"
         library = Library(ctypes.CDLL(str(PATH)), processor)
     except (OSError, AttributeError, ValueError) as error:
         return f"the library cannot be used: {error}"
@@ -105,7 +110,7 @@ class Library:
     ----------
     functions : ctypes.CDLL
     processor : str
-        "v2", "v3" or "".
+        "v2", "v3", "v4" or "".
 
     Attributes
     ----------
@@ -129,14 +134,14 @@ class Library:
         level = int(processor[1:]) if processor else available
         if not 0 < level <= available:
             raise ValueError(f"it has no code for {processor or 'x86-64-v1'} on this processor")
-        self.processor = _PROCESSORS[level]
+        self.processor = f"x86-64-v{level}" if level > 1 else platform.machine()
         self._functions = functions
         self._suffix = f"_v{level}" if level > 1 else ""
 
-    def function(self, name: str) -> Callable[[ctypes.Array[ctypes.c_int64]], None]:
-        """Give the function of a kernel for the chosen kind of processor."""
+    def function(self, name: str) -> Callable[[int], None]:
+        """Give the function of a kernel for the chosen kind of processor; it takes an address."""
         function = self._functions[name + self._suffix]
-        function.restype = None
+        function.argtypes, function.restype = [ctypes.c_void_p], None
         return function
 
 
@@ -167,39 +172,37 @@ class Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the kernel; other threads run meanwhile."""
-        for function, pack, n_slots, read in self._variants:
+        for function, pack, results, read in self._variants:
             slots: list[int] = []
             try:
                 for one, argument in zip(pack, arguments, strict=True):
                     one(argument, slots)
             except MismatchError:
                 continue
-            memory = (ctypes.c_int64 * n_slots)(*slots)
-            function(memory)
-            return read(memory, len(slots))
+            memory = array("q", slots + results)
+            function(memory.buffer_info()[0])
+            return read(memory[len(slots) :]) if results else None
         found = ", ".join(map(_described, arguments))
         allowed = " or ".join(map(str, signatures(self._function)))
         name = f"{self._function.__module__}.{self._function.__name__}"
         raise UsageError("arguments do not fit a kernel", name, None, found, allowed)
 
 
-_Slots = ctypes.Array[ctypes.c_int64]
 _Packer = Callable[[Any, list[int]], None]
 
 
 class _Variant(NamedTuple):
     """One signature of a kernel: how to check and store arguments, call it, and read results."""
 
-    function: Callable[[_Slots], None]
+    function: Callable[[int], None]
     pack: list[_Packer]
-    n_slots: int
-    read: Callable[[_Slots, int], Any]
+    results: list[int]
+    read: Callable[[array[int]], Any]
 
 
-def _variant(function: Callable[[_Slots], None], signature: Signature) -> _Variant:
-    n_slots = sum(map(slots_of, signature.arguments)) + len(signature.results)
+def _variant(function: Callable[[int], None], signature: Signature) -> _Variant:
     pack = [_packer(kind) for kind in signature.arguments]
-    return _Variant(function, pack, n_slots, _reader(signature.results))
+    return _Variant(function, pack, [0] * len(signature.results), _reader(signature.results))
 
 
 def _packer(kind: Type) -> _Packer:
@@ -212,13 +215,19 @@ def _packer(kind: Type) -> _Packer:
 
 
 def _array_packer(dtype: np.dtype[Any], ndim: int) -> _Packer:
-    def pack(array: Any, slots: list[int]) -> None:
-        if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != ndim:
+    def pack(values: Any, slots: list[int]) -> None:
+        if type(values) is not np.ndarray or values.dtype != dtype or values.ndim != ndim:
             raise MismatchError
-        if not (array.flags.c_contiguous and array.flags.aligned):
+        flags = values.flags
+        if not (flags.c_contiguous and flags.aligned):
             raise MismatchError
-        slots.append(array.ctypes.data)
-        slots += array.shape
+        if flags.writeable and values.size:
+            # Three times as fast as what works with all arrays.
+            buffer: Any = values  # which Python 3.11 cannot say
+            slots.append(ctypes.addressof(ctypes.c_char.from_buffer(buffer)))
+        else:
+            slots.append(values.ctypes.data)
+        slots += values.shape
 
     return pack
 
@@ -255,15 +264,13 @@ def _pack_float32(value: Any, slots: list[int]) -> None:
     slots += struct.unpack("i", struct.pack("f", value))
 
 
-def _reader(results: tuple[Scalar, ...]) -> Callable[[_Slots, int], Any]:
-    """Give a function that takes results from the slots behind those of the arguments."""
+def _reader(results: tuple[Scalar, ...]) -> Callable[[array[int]], Any]:
+    """Give a function that takes results from their slots."""
+    layout = "".join("q" if kind == "int64" else "d" for (kind,) in results)
 
-    def read(slots: _Slots, first: int) -> Any:
-        values = [
-            slots[i] if kind == "int64" else struct.unpack("d", struct.pack("q", slots[i]))[0]
-            for i, (kind,) in enumerate(results, first)
-        ]
-        return tuple(values) if len(values) > 1 else values[0] if values else None
+    def read(slots: array[int]) -> Any:
+        values = struct.unpack(layout, slots)
+        return values[0] if len(values) == 1 else values
 
     return read
 

@@ -95,13 +95,6 @@ def _results(hint: Any) -> tuple[Scalar, ...]:
     return tuple(Scalar(SCALARS[kind]) for kind in kinds)
 
 
-def slots_of(kind: Type) -> int:
-    """Number of 8-byte slots that an argument takes: an array its address and its dimensions."""
-    if isinstance(kind, Array):
-        return 1 + kind.ndim
-    return sum(map(slots_of, kind.items)) if isinstance(kind, Fields) else 1
-
-
 def symbol(function: Callable[..., Any], variant: int) -> str:
     """Name of a signature of a kernel in the library."""
     return f"{function.__module__}_{function.__name__}_{variant}".replace(".", "_")

@@ -161,10 +161,11 @@ def nearest_symbols(
         upper = decay[j, 256 - d]
         nearest[i] = m
         rank = m - MIN_SYMBOL
-        l0 = int(_SPREAD * (0.5 * (lower * step))) + rank - 1
-        l1 = int(_SPREAD * (0.5 * lower)) + rank
-        l2 = int(_SPREAD * (1.0 - 0.5 * upper)) + rank + 1
-        l3 = int(_SPREAD * (1.0 - 0.5 * (upper * step))) + rank + 2
+        # By way of int32, for which all processors have a vector conversion.
+        l0 = np.int64(np.int32(_SPREAD * (0.5 * (lower * step)))) + rank - 1
+        l1 = np.int64(np.int32(_SPREAD * (0.5 * lower))) + rank
+        l2 = np.int64(np.int32(_SPREAD * (1.0 - 0.5 * upper))) + rank + 1
+        l3 = np.int64(np.int32(_SPREAD * (1.0 - 0.5 * (upper * step)))) + rank + 2
         lefts[0, i] = 0 if rank <= 1 else l0
         lefts[1, i] = 0 if rank <= 0 else (TOTAL if rank >= 128 else l1)
         lefts[2, i] = TOTAL if rank >= 127 else l2

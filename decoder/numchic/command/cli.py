@@ -28,6 +28,7 @@ from numchic.files.images import FORMATS
 from numchic.files.png import PNG_LEVEL
 from numchic.opened import read_source
 from numchic.schedule import Progress
+from numchic_bitstream import kernels
 from numchic_bitstream.dump import dump
 from numchic_bitstream.errors import (
     LimitError,
@@ -121,8 +122,20 @@ class _Commands(click.Group):
         return None
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        with exit_status():
+            click.echo(f"numchic {__version__}\nkernels: {kernels.describe()}")
+            if reason := kernels.why_not_native():
+                click.echo(f"no native kernels: {reason}")
+        ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="numchic")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+    help="Show the version, and how kernels are run.",
+)  # fmt: skip
 def main() -> None:
     """Encode, decode and inspect Cool-chic pictures and videos."""
 
@@ -299,7 +312,14 @@ def dump_command(input_name: str, limits: Limits) -> None:
 
 @main.command("warmup")
 def warmup_command() -> None:
-    """Compile all kernels and keep them for later runs."""
-    from numchic.warmup import warm_up
+    """Compile all kernels and keep them for later runs.
 
-    warm_up()
+    A package that was installed with compiled kernels has nothing to do.
+    """
+    with exit_status():
+        if kernels.is_native():
+            click.echo(f"kernels: {kernels.describe()}: there is nothing to compile")
+            return
+        from numchic.warmup import warm_up
+
+        warm_up()

@@ -83,12 +83,13 @@ class FrameWriter:
         first : int
             Even.
         signal : float32[>= 3, n_rows, W]
-            Contiguous; n_rows is even, except for the last band.
+            n_rows is even, except for the last band.
         """
         maximum = (1 << self._bitdepth) - 1
         for rows, plane in zip(signal, self._planes, strict=False):
             step = 1 if plane.shape == self._planes[0].shape else 2
-            round_rows(rows, step, maximum, cast("U8 | U16", plane[first // step :]))
+            samples = np.ascontiguousarray(rows[::step, ::step])
+            round_rows(samples, maximum, cast("U8 | U16", plane[first // step :]))
 
     def picture(self) -> Picture:
         """Return the finished picture."""
@@ -96,21 +97,21 @@ class FrameWriter:
 
 
 @kernel(entry=True)
-def round_rows(signal: F32_2D, step: int, maximum: int, out: U8_2D | U16_2D) -> None:
+def round_rows(signal: F32_2D, maximum: int, out: U8_2D | U16_2D) -> None:
     """Round a signal with nominal range 0 .. 1 to integers; what is not a number becomes 0.
 
     Parameters
     ----------
     signal : float32[n_rows, w]
-    step : int
-        1, or 2 if every second row and column becomes a sample.
     maximum : int
-    out : uint8 or uint16[>= n_rows / step, w / step]
+        At most 65535.
+    out : uint8 or uint16[>= n_rows, w]
         Output.
     """
     factor = np.float32(maximum)
-    for y in range(0, signal.shape[0], step):
-        source, target = signal[y, ::step], out[y // step]
-        for x in range(source.size):
+    for y in range(signal.shape[0]):
+        source, target = signal[y], out[y]
+        for x in range(signal.shape[1]):
             scaled = float(source[x] * factor) + 0.5
-            target[x] = int(min(scaled, float(maximum))) if scaled > 0.0 else 0
+            # Only AVX-512 has a vector conversion to int64.
+            target[x] = np.int32(min(scaled, float(maximum)) if scaled > 0.0 else 0.0)

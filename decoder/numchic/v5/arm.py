@@ -268,8 +268,9 @@ def evaluate_float(
     for k in range(n_lanes):
         mu = np.floor(out[0, k] * arm.output_factor) + 16384.0
         scale = np.floor(out[1, k] * arm.output_factor) + 1280.0
-        mu_index[k] = int(min(max(mu, 0.0), 32767.0))
-        scale_index[k] = int(min(max(scale, 0.0), 2560.0))
+        # Only AVX-512 has a vector conversion to int64.
+        mu_index[k] = np.int32(min(max(mu, 0.0), 32767.0))
+        scale_index[k] = np.int32(min(max(scale, 0.0), 2560.0))
 
 
 @kernel()
