@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run every check of the project: ``python tests/check.py [NAME ...]``.
 
-Names: tests, trainer, lint, types, imports, coverage, bounds. Without names all of them, two at a
-time, the longest first; the exit status is 0 only if all of them pass.
+Names: tests, trainer, lint, types, imports, coverage, bounds, native. Without names all of them,
+two at a time, the longest first; the exit status is 0 only if all of them pass.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ NO_KERNELS = [
     for name in ("cli", "images", "pillow", "pool", "schedule", "surroundings")
 ]
 
+NATIVE = ["-o", "pythonpath=build/native trainer conformance tests tools"]
+SUITES = ["tests/conformance/test_suites.py", "tests/test_findings.py"]
 TRAINER = ["--cov", "--cov-config=tests/trainer/coverage.toml", "--cov-report=term:skip-covered"]
 
 CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
@@ -38,6 +40,14 @@ CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
     ),
     # Compiled kernels with every index checked. Files, commands and processes have no kernels.
     "bounds": ([[*PYTEST, *KERNELS, *NO_KERNELS, "tests/fuzz"]], {"NUMBA_BOUNDSCHECK": "1"}),
+    # A library of kernels, as a package has it that was installed where there is a C compiler.
+    "native": (
+        [
+            [sys.executable, "tests/native_packages.py", "build/native"],
+            [*PYTEST, *NATIVE, *KERNELS, *SUITES, "tests/native", "tests/fuzz"],
+        ],
+        {"NUMCHIC_KERNELS": "native"},
+    ),
 }
 
 

@@ -6,8 +6,9 @@
 >>> picture.planes[0].shape, picture.bitdepth       # doctest: +SKIP
 ((512, 768), 8)
 
-Importing this package imports neither Numba nor any other framework; the first call of
-:func:`decode` does, and compiles its kernels once per machine.
+Importing this package imports neither Numba nor any other framework. Where it was installed
+without compiled kernels, the first call of :func:`decode` imports Numba, which compiles them once
+per machine.
 """
 
 from numchic._version import __version__

@@ -16,7 +16,7 @@ import native_packages
 import numchic
 from children import DECODE, EXAMPLE, environment, run_python
 from numchic_bitstream import kernels
-from numchic_bitstream.kernels.native import PATH
+from numchic_bitstream.kernels.native import PACKAGES, PATH
 
 DIGEST = hashlib.sha256(numchic.decode(EXAMPLE).to_bytes()).hexdigest()
 DESCRIBE = "from numchic_bitstream import kernels; print(kernels.describe())\n"
@@ -38,7 +38,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def changed(packages: Path, tmp_path: Path) -> Path:
     """A copy of them that a test may change."""
-    return Path(shutil.copytree(packages, tmp_path / "changed"))
+    for package in PACKAGES:
+        shutil.copytree(packages / package, tmp_path / package)
+    return tmp_path
 
 
 def output(code: str, folder: Path, **variables: str) -> list[str]:

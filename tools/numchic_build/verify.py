@@ -7,6 +7,7 @@ Needs lief, auditwheel, twine and pip.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import subprocess
@@ -37,7 +38,7 @@ _ARCHITECTURES = {
 }
 # What every library for macOS has from its linker, and may ask the system for.
 _MACOS_EXPORTS = {"__mh_dylib_header", "___dso_handle"}
-_MACOS_IMPORTS = {"dyld_stub_binder", "_bzero", "___bzero", "_memset", "_memset_pattern16"}
+_MACOS_IMPORTS = {"dyld_stub_binder"}
 _MACOS_NAME = "@rpath/library.dylib"
 _MACOS_SYSTEM = "/usr/lib/libSystem.B.dylib"
 
@@ -104,6 +105,9 @@ def _of_content(content: Path, tag: str, target: Target | None) -> Iterator[str]
         yield f"its libraries are {libraries}"
     elif target:
         yield from _of_library(libraries[0], target, *_declared(content))
+        checksum = hashlib.sha256(libraries[0].read_bytes()).hexdigest()
+        if _read(libraries[0].with_suffix(".sha256")) != checksum:
+            yield "the checksum is not that of the library"
 
 
 def _read(path: Path) -> str:

@@ -54,7 +54,7 @@ def mu_table() -> F32:
 @functools.cache
 def scale_table() -> F32:
     """Return float32[2561], SCALE[i] = exp((i - 1280) / 256) with the 23 corrections of 8.1."""
-    table = _exponentials((np.arange(N_SCALES) - 1280) / 256).astype(np.float32)
+    table = exponentials((np.arange(N_SCALES) - 1280) / 256).astype(np.float32)
     pattern = table.view(np.uint32)
     pattern[list(_ONE_SMALLER)] -= 1
     pattern[list(_ONE_LARGER)] += 1
@@ -71,8 +71,8 @@ def decay_table() -> F64:
     """
     scales = scale_table().astype(np.float64)[:, None]
     # d = 16 i + k: fewer exponentials, at the price of one more rounding.
-    coarse = _exponentials(-np.arange(17) / 16 / scales)
-    fine = _exponentials(-np.arange(16) / 256 / scales)
+    coarse = exponentials(-np.arange(17) / 16 / scales)
+    fine = exponentials(-np.arange(16) / 256 / scales)
     table = np.empty((N_SCALES, 257))
     table[:, 256] = coarse[:, 16]
     products = coarse[:, :16, None] * fine[:, None, :]
@@ -81,7 +81,8 @@ def decay_table() -> F64:
     return table
 
 
-def _exponentials(x: F64) -> F64:
+def exponentials(x: F64) -> F64:
+    """Exponential of every element, see :func:`exponential`."""
     results = np.empty_like(x)
     _fill_exponentials(x.ravel(), results.ravel())
     return results
