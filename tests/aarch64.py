@@ -6,7 +6,7 @@
 The library for linux-aarch64 is built, and one for this machine. ``stage_digests.py`` runs with the
 latter, and with the former under QEMU in a Python of Debian. The exit status is 0 if all digests
 are the same. Without files some streams of all generations, of which those that are not part of the
-project are left out if they are not found. Emulated code takes some 30 times as long.
+project are left out if they are not found. Emulated code is slow: that takes two minutes.
 
 QEMU, Python and the libraries it needs come from the system's package sources, NumPy and Pillow
 from pip's; all are kept in ``--cache`` (``build/aarch64``), and nothing is installed. Needs Debian
