@@ -7,6 +7,7 @@ It is what a native wheel installs, for tests with ``PYTHONPATH=FOLDER`` and
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -22,8 +23,20 @@ def make(folder: Path) -> None:
         target = folder / source.name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    build(folder, folder / "numchic_bitstream" / "kernels")
+
+
+def missing(*programs: str) -> str:
+    """What is not installed of programs and of what libraries for other machines are built with."""
+    lacking = [name for name in ("cc", *programs) if shutil.which(name) is None]
+    lacking += [name for name in ("numba", "ziglang") if importlib.util.find_spec(name) is None]
+    return ", ".join(lacking)
+
+
+def build(packages: Path, output: Path, *targets: str) -> None:
+    """Compile the kernels of packages, for this machine or for targets."""
     subprocess.run(
-        [sys.executable, "-m", "numchic_build", folder, folder / "numchic_bitstream" / "kernels"],
+        [sys.executable, "-m", "numchic_build", packages, output, *targets],
         env=os.environ | {"PYTHONPATH": str(ROOT / "tools")},
         check=True,
     )

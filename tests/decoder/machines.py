@@ -6,10 +6,9 @@
 Every setting is a process of its own, and all but the first one compile everything anew: kernels
 as plain Python, with every index checked, not optimised, for the smallest processor that Numba can
 compile for, for others in between, without fused operations; the library of kernels for all it has
-code for; and NumPy restricted to its smallest instruction set. Compared are all stages of all
-frames: parameters, latents, their payload as it is encoded again, dense latents, synthesis output,
-resized signal, prediction, and samples with 1, 2 and 4 threads. The exit status is 0 if all
-settings agree. Without files: the sound streams of ``soak.py``.
+code for; and NumPy restricted to its smallest instruction set. Compared are the digests of
+``stage_digests.py``. The exit status is 0 if all settings agree. Without files: the sound streams
+of ``soak.py``.
 
 Common randomness is the one stage that may differ, in some 10^-8 of its samples, when NumPy has
 another logarithm and cosine.
@@ -20,7 +19,6 @@ from __future__ import annotations
 import argparse
 import atexit
 import functools
-import hashlib
 import importlib
 import json
 import os
@@ -29,28 +27,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import numchic
-from numchic.schedule import Meter
-from numchic.v5.latents import encode_latents
-from numchic.v5.prediction import predict
-from numchic.v5.resize import resize
-from numchic_bitstream import Frame, Stream, read_parameters
 from numchic_bitstream.generations import read_any
-from numchic_conformance.stages import decode_stages
 
 # The helpers of the tests lie one folder up; pytest knows that by itself.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import stage_digests
 from native_packages import make
 from vectors import sound_streams
 
-THREADS = (1, 2, 4)
 MAX_INTERPRETED_PIXELS = 2_500  # of all frames
 
 HOST = "host"
@@ -89,61 +79,6 @@ def numpy_features() -> str:
     return ",".join(name for name in core.__cpu_dispatch__ if core.__cpu_features__[name])
 
 
-def digest(arrays: Iterable[Any]) -> str:
-    """Digest of some arrays."""
-    parts = (np.ascontiguousarray(array).tobytes() for array in arrays)
-    return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def stages(data: bytes) -> dict[str, str]:
-    """Digests of all stages of a stream; of the error if it is refused."""
-    try:
-        arrays = dict(decode_stages(data))
-        found = {name: digest([array]) for name, array in arrays.items()}
-        for threads in THREADS:
-            pictures = list(numchic.decode_frames(data, threads=threads))
-            planes = [plane for picture in pictures for plane in picture.planes]
-            found[f"samples, {threads} threads"] = digest(planes)
-        stream = read_any(data)
-        if isinstance(stream, Stream):
-            found |= last_stages(stream, arrays, pictures)
-    except numchic.NumchicError as error:
-        return {"error": repr(error)}
-    return found
-
-
-def last_stages(
-    stream: Stream, arrays: Mapping[str, Any], pictures: Sequence[numchic.Picture]
-) -> dict[str, str]:
-    """Digests of what are no stages for others: resized signals, predictions, payloads of 5.0."""
-    found = {}
-    for i, frame in enumerate(stream.frames):
-        signals = []
-        for role, part in zip(("residue", "motion"), frame.parts, strict=False):
-            prefix = "" if len(stream.frames) == 1 else f"frame{i}.{role}."
-            kind = part.header.final_upsampling_type
-            signals.append(resize(arrays[f"{prefix}synthesis"], part.header.img_size, kind))
-            found[f"{prefix}resized"] = digest(signals[-1:])
-            grids = [arrays[f"{prefix}latents.{k}"] for k in range(len(part.header.derived.grids))]
-            parameters = read_parameters(part.header, part.nn_payload)
-            payload = encode_latents(part.header, parameters, grids)
-            found[f"{prefix}latent payload"] = hashlib.sha256(payload).hexdigest()
-        if frame.motion is not None:
-            references = [pictures[index] for index in frame.header.index_references]
-            found[f"frame{i}.prediction"] = digest(predicted(frame, signals, references))
-    return found
-
-
-def predicted(
-    frame: Frame, signals: Sequence[Any], references: Sequence[numchic.Picture]
-) -> list[Any]:
-    """Signal of a P or B frame, in bands of rows."""
-    bands: list[Any] = []
-    residue, motion = signals
-    predict(frame.header, residue, motion, references, lambda _, band: bands.append(band), Meter())
-    return bands
-
-
 def is_small(data: bytes) -> bool:
     """Whether a stream can be decoded without a compiler in bearable time."""
     try:
@@ -166,7 +101,7 @@ def run_setting(name: str, files: Sequence[Path]) -> dict[str, dict[str, str]]:
             path = [str(native_packages()), os.environ.get("PYTHONPATH", "")]
             variables["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         result = subprocess.run(
-            [sys.executable, __file__, "--worker", *map(str, files)],
+            [sys.executable, stage_digests.__file__, *map(str, files)],
             env=variables,
             stdout=subprocess.PIPE,
             check=True,
@@ -226,11 +161,7 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=Path)
     names = list(all_settings())
     parser.add_argument("--settings", default=",".join(names), help=f"of: {', '.join(names)}")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.worker:
-        json.dump({str(file): stages(file.read_bytes()) for file in options.files}, sys.stdout)
-        return 0
     files = options.files or sound_streams()
     return 1 if compare(files, options.settings.split(",")) else 0
 

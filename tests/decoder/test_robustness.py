@@ -15,6 +15,7 @@ import pytest
 import builders
 from children import EXAMPLE, compiled_only, environment, linux_only
 from decoder import machines, soak
+from stage_digests import THREADS, stages
 
 pytestmark = compiled_only
 
@@ -86,8 +87,8 @@ def test_machines(all_kinds: list[Path]) -> None:
 
 
 def test_machines_look_at_every_stage(all_kinds: list[Path]) -> None:
-    still, video, still4, video4 = (set(machines.stages(path.read_bytes())) for path in all_kinds)
-    samples = {f"samples, {n} threads" for n in machines.THREADS}
+    still, video, still4, video4 = (set(stages(path.read_bytes())) for path in all_kinds)
+    samples = {f"samples, {n} threads" for n in THREADS}
     assert still >= samples | {
         "parameters.arm_weight",
         "latents.0",

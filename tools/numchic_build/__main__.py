@@ -22,7 +22,7 @@ import llvmlite.binding as llvm
 from numchic_build.emit import emit
 from numchic_build.link import link
 from numchic_build.lower import lower
-from numchic_build.targets import TARGETS, Target, this_machine
+from numchic_build.targets import OTHERS, TARGETS, Target, this_machine
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ class _Job(NamedTuple):
 
 
 def _for_platform(name: str, folder: Path) -> _Job:
-    target = TARGETS[name]
+    target = (TARGETS | OTHERS)[name]
     return _Job(target, [sys.executable, "-m", "ziglang", "cc", "-target", target.zig], folder)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from numchic_build.targets import Target
 
-_FLAGS = ("-shared", "-fPIC", "-O2", "-s", "-ffreestanding")
+_FLAGS = ("-O2", "-s", "-ffreestanding")
 _SOURCE = Path(__file__).with_name("library.c")
 
 

@@ -39,7 +39,7 @@ class Target(NamedTuple):
     suffix: str = ".so"
     zig: str = ""
     tag: str = ""
-    flags: tuple[str, ...] = ("-nostdlib",)
+    flags: tuple[str, ...] = ("-shared", "-fPIC", "-nostdlib")
 
 
 _X86 = tuple(Code(f"x86-64-v{level}", "", f"_v{level}") for level in (2, 3, 4))
@@ -47,7 +47,7 @@ _ARM = (Code("generic", "+neon"),)
 _APPLE = (Code("apple-m1"),)
 # What is loaded on macOS has to name the library of the system, and has a name of its own, which
 # would be that of a folder of the build.
-_MACOS_FLAGS = ("-Wl,-install_name,@rpath/library.dylib",)
+_MACOS_FLAGS = ("-shared", "-fPIC", "-Wl,-install_name,@rpath/library.dylib")
 
 TARGETS = {
     "linux-x86_64": Target(
@@ -86,6 +86,18 @@ TARGETS = {
     ),
 }
 """Platforms with wheels of their own."""
+
+OTHERS = {
+    # A module without imports. Whoever runs it puts arrays into its memory, from __heap_base on.
+    "wasm32": Target(
+        "wasm32-unknown-unknown",
+        (Code("generic", "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext,+mutable-globals"),),
+        ".wasm",
+        "wasm32-freestanding",
+        flags=("-nostdlib", "-Wl,--no-entry,--export-dynamic,--export=__heap_base"),
+    ),
+}
+"""Platforms for which a library is built and tested, but not published."""
 
 _MARKED = ("x86_64", "AMD64", "aarch64", "arm64", "ARM64")
 MARKER = (
