@@ -132,7 +132,9 @@ def test_rebuilding_gives_decodable_streams() -> None:
 
 def test_the_command() -> None:
     words = [sys.executable, run.__file__, "headers", "--random", "1", "--seed", "1"]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = os.environ | {"PYTHONPATH": path}
+    result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "seed 1" in result.stdout
     assert "no finding" in result.stdout
