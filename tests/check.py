@@ -29,14 +29,17 @@ TRAINER = ["--cov", "--cov-config=tests/trainer/coverage.toml", "--cov-report=te
 CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
     "tests": ([[*PYTEST, "--ignore=tests/trainer"]], {}),
     # With coverage of what is not a kernel: kernels are compared with plain torch.
-    "trainer": ([[*PYTEST, "tests/trainer", "trainer", *TRAINER, "--cov-fail-under=95"]], {}),
+    "trainer": (
+        [[*PYTEST, "tests/trainer", "trainer", *TRAINER, "--cov-fail-under=95"]],
+        {"COVERAGE_FILE": ".coverage.trainer"},
+    ),
     "lint": ([["ruff", "check"], ["ruff", "format", "--check"]], {}),
     "types": ([["mypy"]], {}),
     "imports": ([["lint-imports"]], {}),
     # Kernels as plain Python, which is what coverage can see.
     "coverage": (
         [[*PYTEST, *KERNELS, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]],
-        {"NUMBA_DISABLE_JIT": "1"},
+        {"NUMBA_DISABLE_JIT": "1", "COVERAGE_FILE": ".coverage.decoder"},
     ),
     # Compiled kernels with every index checked. Files, commands and processes have no kernels.
     "bounds": ([[*PYTEST, *KERNELS, *NO_KERNELS, "tests/fuzz"]], {"NUMBA_BOUNDSCHECK": "1"}),
