@@ -103,7 +103,8 @@ def names(path: Path) -> set[str]:
 
 
 def libraries(path: Path) -> list[str]:
-    return [name for name in names(path) if name.startswith(f"{KERNELS}/library.")]
+    found = [name for name in names(path) if name.startswith(f"{KERNELS}/library.")]
+    return [name for name in found if not name.endswith(".sha256")]
 
 
 def required_numba(path: Path) -> list[str]:
