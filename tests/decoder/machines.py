@@ -41,6 +41,7 @@ import stage_digests
 from native_packages import make
 from vectors import sound_streams
 
+_NUMPY: Any = importlib.import_module("numpy._core._multiarray_umath")
 MAX_INTERPRETED_PIXELS = 2_500  # of all frames
 
 HOST = "host"
@@ -65,9 +66,7 @@ if platform.machine() in ("x86_64", "AMD64"):
             "NUMBA_CPU_FEATURES": _V3.replace("+fma", "-fma"),
         },
     }
-    _LEVELS = (
-        ("v2", "v3", "v4") if "avx512vl" in Path("/proc/cpuinfo").read_text() else ("v2", "v3")
-    )
+    _LEVELS = ("v2", "v3", "v4") if _NUMPY.__cpu_features__.get("AVX512VL") else ("v2", "v3")
     SETTINGS |= {f"native x86-64-{v}": {"NUMCHIC_KERNELS": f"native-{v}"} for v in _LEVELS}
 else:
     SETTINGS |= {"native": {"NUMCHIC_KERNELS": "native"}}
@@ -75,8 +74,7 @@ else:
 
 def numpy_features() -> str:
     """Instruction sets that NumPy may use here beyond what it was built for."""
-    core: Any = importlib.import_module("numpy._core._multiarray_umath")
-    return ",".join(name for name in core.__cpu_dispatch__ if core.__cpu_features__[name])
+    return ",".join(name for name in _NUMPY.__cpu_dispatch__ if _NUMPY.__cpu_features__[name])
 
 
 def is_small(data: bytes) -> bool:
