@@ -18,8 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
-from numchic_trainer.model.arrays import as_array
-from numchic_trainer.model.blocks import (
+from numchic_trainer.kernels.blocks import (
     BLOCK,
     LANES,
     STRIP,
@@ -34,6 +33,7 @@ from numchic_trainer.model.blocks import (
     relu_backward,
     store,
 )
+from numchic_trainer.model.arrays import as_array
 
 
 class _Layers(NamedTuple):

@@ -17,8 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
+from numchic_trainer.kernels.rows import add_multiplied, add_scaled, clear_row, total
 from numchic_trainer.model.arrays import as_array
-from numchic_trainer.model.rows import add_multiplied, add_scaled, clear_row, total
 
 _ZERO = np.float32(0.0)
 

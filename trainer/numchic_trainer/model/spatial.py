@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
+from numchic_trainer.kernels.rows import add_multiplied, add_scaled, total
 from numchic_trainer.model.arrays import as_array
-from numchic_trainer.model.rows import add_multiplied, add_scaled, total
 
 MAX_CHANNELS = 8
 _TILE = 512  # columns

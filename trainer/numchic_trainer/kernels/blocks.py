@@ -12,6 +12,7 @@ import numpy as np
 
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
+from numchic_trainer.kernels.fma import fma
 
 BLOCK = 512  # columns of a block
 _STRIPS = 4  # a row of a block is also seen as 4 strips of 128 columns ...
@@ -46,6 +47,7 @@ def add_product(weight: F32, x: F32, y: F32) -> None:
     symbols, against one load and store of y per row and four of x.
     """
     for o in range(0, weight.shape[0], 4):
+        y0, y1, y2, y3 = y[o], y[o + 1], y[o + 2], y[o + 3]
         for i in range(0, weight.shape[1], 4):
             a0, a1, a2, a3 = weight[o, i], weight[o, i + 1], weight[o, i + 2], weight[o, i + 3]
             p = o + 1
@@ -56,10 +58,10 @@ def add_product(weight: F32, x: F32, y: F32) -> None:
             d0, d1, d2, d3 = weight[p, i], weight[p, i + 1], weight[p, i + 2], weight[p, i + 3]
             for k in range(BLOCK):
                 x0, x1, x2, x3 = x[i, k], x[i + 1, k], x[i + 2, k], x[i + 3, k]
-                y[o, k] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                y[o + 1, k] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-                y[o + 2, k] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
-                y[o + 3, k] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+                y0[k] = fma(a3, x3, fma(a2, x2, fma(a1, x1, fma(a0, x0, y0[k]))))
+                y1[k] = fma(b3, x3, fma(b2, x2, fma(b1, x1, fma(b0, x0, y1[k]))))
+                y2[k] = fma(c3, x3, fma(c2, x2, fma(c1, x1, fma(c0, x0, y2[k]))))
+                y3[k] = fma(d3, x3, fma(d2, x2, fma(d1, x1, fma(d0, x0, y3[k]))))
 
 
 @kernel()
