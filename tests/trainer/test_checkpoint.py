@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,13 @@ def test_the_search_for_a_target_goes_on_too(tmp_path: Path) -> None:
     interrupt(path, config, 61)
     interrupt(path, config, 65)
     assert encode(picture(24, 33), config, checkpoint=path).stream == expected.stream
+
+
+def test_another_number_of_threads_goes_on_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.training"
+    interrupt(path, dataclasses.replace(CONFIG, threads=1), 5)
+    result = encode(picture(24, 33), dataclasses.replace(CONFIG, threads=3), checkpoint=path)
+    assert result.stream == encode(picture(24, 33), CONFIG).stream
 
 
 def test_checkpoints_are_written_on_the_way(tmp_path: Path) -> None:

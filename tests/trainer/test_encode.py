@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -317,11 +318,38 @@ def test_encodes_do_not_depend_on_what_surrounds_them(name: str) -> None:
         assert encode(picture(8, 8), config).stream == expected
 
 
+def test_the_number_of_threads_changes_nothing() -> None:
+    config = TrainConfig(preset="lop", iterations=20, threads=1)
+    expected = encode(picture(150, 131), config)
+    for threads in (2, 4, None):
+        found = encode(picture(150, 131), dataclasses.replace(config, threads=threads))
+        assert found.stream == expected.stream
+
+
+def test_encodes_side_by_side_do_not_disturb_each_other() -> None:
+    """Each gives what it gives alone, and torch is as before in every thread."""
+    torch.set_num_threads(2)
+    configs = [TrainConfig(preset="lop", iterations=20, seed=seed) for seed in range(4)]
+    expected = [encode(picture(20, 20), config).stream for config in configs]
+    torch.manual_seed(5)
+    random = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        threads = [pool.submit(torch.get_num_threads) for _ in range(4)]
+        assert {future.result() for future in threads} == {2}
+        found = list(pool.map(lambda config: encode(picture(20, 20), config).stream, configs))
+        threads = [pool.submit(torch.get_num_threads) for _ in range(16)]
+        assert {future.result() for future in threads} == {2}
+    assert found == expected
+    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.get_num_threads() == 2
+    assert torch.get_default_dtype() == torch.float32
+
+
 def test_the_process_is_as_before() -> None:
     """Whether an encode succeeds or not."""
     torch.manual_seed(5)
     expected = torch.rand(1)
-    config = TrainConfig(preset="lop", iterations=20, threads=torch.get_num_threads() + 1)
+    config = TrainConfig(preset="lop", iterations=20)
     before = torch.get_num_threads(), torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

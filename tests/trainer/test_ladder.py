@@ -136,6 +136,17 @@ def test_means_instead_of_samples() -> None:
         assert torch.equal(a["z"], a["q_params"][0].get())
 
 
+@pytest.mark.parametrize("size", [(1, 1), (65, 130), (300, 40)])
+def test_strips_are_not_seen(size: tuple[int, int]) -> None:
+    ladder = shipped_pack("lop").ladder
+    rgb = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole = [level["z"] for level in ladder(rgb, 1e-3, sample=False)]
+        found = ladder.latents(rgb, 1e-3)
+    for a, b in zip(found, whole, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_lambda_is_told() -> None:
     torch.manual_seed(0)
     ladder = Ladder()

@@ -1,31 +1,42 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training speed: ``python -m numchic_trainer.benchmark [--size WxH] [PRESET ...]``.
+"""Speed, memory and quality of training: ``python -m numchic_trainer.benchmark TABLE``.
 
-Prints iterations per second of the main phase and where the time of one iteration goes. Times are
-process CPU times, medians over iterations; the first ones, which compile, do not count.
+``iterations`` is about one iteration, ``encodes`` about whole files. Rows can be kept (``--save``)
+and compared with those of another time or version (``--against``). Times are CPU seconds of this
+process.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
+import resource
 import statistics
+import sys
 import time
-from collections.abc import Callable
-from typing import get_args
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
 
 import click
 import numpy as np
-import torch
-from torch import Tensor
 
 from numchic.picture import Picture
 from numchic_trainer.architecture import architecture
-from numchic_trainer.config import Preset, TrainConfig
+from numchic_trainer.config import PRESETS, Preset, TrainConfig
+from numchic_trainer.encoding import encode
+from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.pictures import read_picture
+from numchic_trainer.surroundings import surroundings
 from numchic_trainer.training.plan import plan
 from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Training
 
+Row = dict[str, Any]
+
 _WARM_UP = 5
+_FIXED = ("start", "quantise", "rdoq", "write")
 
 
 def _picture(height: int, width: int) -> Picture:
@@ -37,61 +48,173 @@ def _picture(height: int, width: int) -> Picture:
     return Picture((planes[0], planes[1], planes[2]), "rgb", 8)
 
 
-def _median_ms(work: Callable[[], object], n: int) -> float:
-    times = []
+def _median(work: Callable[[], object], n: int) -> tuple[float, float]:
+    """Median milliseconds on the clock and of CPU time."""
+    walls, cpus = [], []
     for _ in range(_WARM_UP + n):
-        start = time.process_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         work()
-        times.append(1000 * (time.process_time() - start))
-    return statistics.median(times[_WARM_UP:])
+        walls.append(1000 * (time.perf_counter() - wall))
+        cpus.append(1000 * (time.process_time() - cpu))
+    return statistics.median(walls[_WARM_UP:]), statistics.median(cpus[_WARM_UP:])
 
 
-def _stages(model: CoolChicEncoder) -> dict[str, Callable[[], object]]:
-    """Forward and backward of every stage alone."""
-    model.train()
-    flat = torch.cat([grid.detach().flatten() for grid in model.latent_grids])
-    flat = (flat * model.param.encoder_gain).requires_grad_()
-    grids = [grid.detach().requires_grad_() for grid in model.quantised_latents()]
-    contexts = model.contexts(grids).detach().requires_grad_()
-    dense = model.dense(grids).detach().requires_grad_()
-
-    def backward(output: Tensor) -> None:
-        output.backward(torch.ones_like(output))  # type: ignore[no-untyped-call]
-
+def measure_iteration(preset: Preset, height: int, width: int, threads: int, n: int = 40) -> Row:
+    """Time of an iteration of the main phase, evaluations left out."""
+    config = TrainConfig(preset=preset, iterations=100 * n)
+    with surroundings("cpu"), Workers(threads) as workers:
+        model = CoolChicEncoder(architecture(config, preset, (height, width)))
+        target = Target.of_picture(_picture(height, width), config.lmbda)
+        training = Training(model, target, 0, workers)
+        training.begin("zero", plan(config, preset, "zero")[-1:], [model.get_param()])
+        wall, cpu = _median(training.advance, n)
     return {
-        "contexts, IFCE": lambda: backward(model.contexts(grids)),
-        "ARM, rate": lambda: backward(model.latent_rate(grids, contexts)),
-        "upsampling": lambda: backward(model.dense(grids)),
-        "synthesis": lambda: backward(model.render(dense)),
+        "preset": preset,
+        "size": f"{width}x{height}",
+        "threads": threads,
+        "per_second": round(1000 / wall, 2),
+        "wall_ms": round(wall, 3),
+        "cpu_ms": round(cpu, 3),
+        "cpu_ns_per_pixel": round(1e6 * cpu / (height * width), 1),
     }
 
 
-def measure(preset: Preset, height: int, width: int, n: int = 30) -> dict[str, float]:
-    """Milliseconds of a whole iteration and of its stages."""
-    config = TrainConfig(preset=preset, iterations=100 * n)
-    model = CoolChicEncoder(architecture(config, preset, (height, width)))
-    target = Target.of_picture(_picture(height, width), config.lmbda)
-    training = Training(model, target, seed=0)
-    training.begin("zero", plan(config, preset, "zero")[-1:], [model.get_param()])
-    times = {"iteration": _median_ms(training.advance, n)}
-    for name, work in _stages(model).items():
-        times[name] = _median_ms(work, n)
-    return times
+def measure_encode(name: str, **settings: Any) -> Row:
+    """Quality, size, time and memory of a file; a crop of 256 x 256 is named PICTURE@X,Y."""
+    picture = _read(name)
+    result = encode(picture, TrainConfig.of_effort(**settings))
+    seconds = result.cpu_seconds
+    total = sum(seconds.values())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    return {
+        "picture": Path(name).name,
+        **{key: value for key, value in settings.items() if value is not None},
+        "chosen": f"{result.preset} from {result.start}",
+        "bytes": len(result.stream) - result.trailer_bytes,
+        "bpp": round(result.bits_per_pixel, 5),
+        "psnr_db": round(result.psnr_db, 4),
+        "j_x1000": round(1000 * result.loss, 5),
+        "cpu_s": round(total, 2),
+        "fixed_s": round(sum(seconds.get(phase, 0.0) for phase in _FIXED), 2),
+        "peak_mb": round(peak / 1e6),
+    }
 
 
-@click.command()
+def _read(name: str) -> Picture:
+    path, _, corner = name.partition("@")
+    whole = read_picture(path)
+    if not corner:
+        return whole
+    x, y = map(int, corner.split(","))
+    first, second, third = (plane[y : y + 256, x : x + 256] for plane in whole.planes)
+    return Picture((first, second, third), whole.data_type, whole.bitdepth)
+
+
+def _report(
+    rows: Iterator[Row], keys: tuple[str, ...], save: Path | None, against: Path | None
+) -> None:
+    """Print rows as they come, with the ratio to those of an earlier run, and keep them."""
+    before = (
+        {} if against is None else {_key(row, keys): row for row in json.loads(against.read_text())}
+    )
+    kept: list[Row] = []
+    for row in rows:
+        kept.append(row)
+        click.echo("  ".join(f"{name}={value}" for name, value in row.items()))
+        old = before.get(_key(row, keys))
+        if old is not None:
+            ratios = {
+                name: value / old[name]
+                for name, value in row.items()
+                if name not in keys and isinstance(value, int | float) and old.get(name)
+            }
+            click.echo("  x " + "  ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items()))
+        if save is not None:
+            save.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _key(row: Row, keys: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(row.get(key) for key in keys)
+
+
+def _listed(kind: Any) -> Any:
+    """Callback of an option whose values are separated by commas."""
+    return lambda _, __, text: [kind(value) for value in text.split(",")]
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(height), int(width)
+
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group(help=__doc__.partition("\n\n")[2])
+def main() -> None:
+    """Measure."""
+
+
+@main.command()
 @click.argument("presets", nargs=-1, type=click.Choice(get_args(Preset)))
-@click.option("--size", default="256x256", show_default=True, help="Width and height.")
-def main(presets: tuple[Preset, ...], size: str) -> None:
-    """Measure the speed of training on one thread."""
-    torch.set_num_threads(1)
-    width, _, height = size.partition("x")
-    for preset in presets or get_args(Preset):
-        times = measure(preset, int(height), int(width))
-        whole = times["iteration"]
-        click.echo(f"{preset}: {1000 / whole:.1f} iterations per second at {size}")
-        for name, ms in times.items():
-            click.echo(f"  {name:16s} {ms:7.2f} ms {100 * ms / whole:5.0f} %")
+@click.option(
+    "--sizes", default="128x128,256x256,512x512", show_default=True, callback=_listed(_size)
+)
+@click.option("--threads", default="1", show_default=True, callback=_listed(int))
+@click.option("--save", type=_FILE)
+@click.option("--against", type=_FILE)
+def iterations(
+    presets: tuple[Preset, ...],
+    sizes: list[tuple[int, int]],
+    threads: list[int],
+    save: Path | None,
+    against: Path | None,
+) -> None:
+    """Time of an iteration by preset, size and number of threads."""
+    cases = itertools.product(presets or tuple(PRESETS), sizes, threads)
+    rows = (measure_iteration(preset, *size, n) for preset, size, n in cases)
+    _report(rows, ("preset", "size", "threads"), save, against)
+
+
+@main.command()
+@click.argument("pictures", nargs=-1, required=True)
+@click.option("--presets", default="lop", show_default=True, callback=_listed(str))
+@click.option("--efforts", default="medium", show_default=True, callback=_listed(str))
+@click.option(
+    "--iterations", callback=lambda _, __, text: text and [int(n) for n in text.split(",")]
+)
+@click.option("--inits", default="auto", show_default=True, callback=_listed(str))
+@click.option("--lambdas", default="1e-3", show_default=True, callback=_listed(float))
+@click.option("--seeds", default="0", show_default=True, callback=_listed(int))
+@click.option("--threads", default=1, show_default=True)
+@click.option("--save", type=_FILE)
+@click.option("--against", type=_FILE)
+def encodes(
+    pictures: tuple[str, ...],
+    threads: int,
+    save: Path | None,
+    against: Path | None,
+    iterations: list[int] | None,
+    **axes: list[Any],
+) -> None:
+    """Whole encodes: J, size, time, of which fixed, and the largest memory of the process so far."""
+    names = {
+        "presets": "preset",
+        "efforts": "effort",
+        "inits": "init",
+        "lambdas": "lmbda",
+        "seeds": "seed",
+    }
+    cases = itertools.product(pictures, iterations or [None], *(axes[name] for name in names))
+    rows = (
+        measure_encode(
+            picture, iterations=n, threads=threads, **dict(zip(names.values(), case, strict=True))
+        )
+        for picture, n, *case in cases
+    )
+    _report(rows, ("picture", "iterations", *names.values()), save, against)
 
 
 if __name__ == "__main__":

@@ -171,11 +171,12 @@ class TrainConfig:
     device: str = setting(
         "cpu", text("DEVICE"), "Training runs on this device of torch, such as cpu or cuda."
     )
-    threads: int = setting(
-        1,
+    threads: int | None = setting(
+        None,
         THREADS,
-        "One encode uses this many threads; more than one pays only on idle cores and large "
-        "pictures.",
+        "One encode uses this many threads, which changes its time but not the stream; auto takes "
+        "all cores, or one if several pictures are encoded at a time.",
+        words={"auto": None},
     )
     learning_rate: float = setting(
         1e-2,

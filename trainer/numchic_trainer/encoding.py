@@ -11,6 +11,7 @@ from numchic_bitstream import UsageError
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.finish import finish
 from numchic_trainer.goal import Search
+from numchic_trainer.kernels.workers import Workers, available_cores
 from numchic_trainer.preset import choose_preset
 from numchic_trainer.result import EncodeResult, Event, Progress
 from numchic_trainer.session import Session
@@ -84,8 +85,8 @@ def encode(
     period = _SECONDS.check("checkpoint_seconds", checkpoint_seconds)
     picture = to_picture(image, bitdepth)
     task = Task(picture, config, choose_preset(picture, config), extractor)
-    with surroundings(config.device, config.threads):
-        return _encode(task, progress, checkpoint, period)
+    with surroundings(config.device), Workers(config.threads or available_cores()) as workers:
+        return _encode(task, workers, progress, checkpoint, period)
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -94,11 +95,15 @@ def _require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 
 def _encode(
-    task: Task, progress: Progress | None, checkpoint: Path | None, period: float
+    task: Task,
+    workers: Workers,
+    progress: Progress | None,
+    checkpoint: Path | None,
+    period: float,
 ) -> EncodeResult:
     """Train and finish until the search for a rate or a quality, if there is one, has ended."""
     target = task.target(task.config.lmbda, task.config.device)
-    training = Training(task.model(target), target, task.config.seed)
+    training = Training(task.model(target), target, task.config.seed, workers)
     search = Search(task.config)
     session = Session(task.identity(), training, search, progress, checkpoint, period)
     if not session.resume():

@@ -18,11 +18,12 @@ from numchic.command.pool import run_in_processes
 from numchic.files.images import write_file
 from numchic_bitstream import UsageError
 from numchic_trainer.command.cluster import run_on_cluster
-from numchic_trainer.command.job import Job, Outcomes, encode_all, run_job
+from numchic_trainer.command.job import Job, Outcomes, beside_others, encode_all, run_job
 from numchic_trainer.command.names import CHECKPOINT_SUFFIX, SUFFIX, check_stream, stream_names
 from numchic_trainer.command.table import Row, read_table, write_table
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.encoding import EncodeResult
+from numchic_trainer.kernels.workers import available_cores
 from numchic_trainer.pictures import is_picture, read_picture
 
 _SUMMARY = "summary.csv"
@@ -36,7 +37,9 @@ def encode_batch(
     jobs: int | None,
 ) -> None:
     """Encode the pictures of a folder that have no up-to-date stream yet."""
-    config = TrainConfig.of_effort(**settings)
+    n_jobs = jobs or available_cores()
+    # Nobody knows here how many encodes share a machine of the cluster.
+    config = beside_others(TrainConfig.of_effort(**settings), 2 if scheduler else n_jobs)
     paths = _pictures(folder)
     names = dict(zip(paths, stream_names(paths), strict=True))
     output = output or folder
@@ -73,7 +76,7 @@ def encode_batch(
     def run(work: Iterable[Job]) -> Outcomes:
         if scheduler is not None:
             return run_on_cluster(run_job, work, scheduler, jobs)
-        return run_in_processes(run_job, work, jobs or os.cpu_count() or 1)
+        return run_in_processes(run_job, work, n_jobs)
 
     encode_all(paths, prepare, run, deliver)
 

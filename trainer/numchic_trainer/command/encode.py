@@ -14,7 +14,14 @@ import click
 
 from numchic.command.cli import is_terminal
 from numchic.command.pool import run_in_processes
-from numchic_trainer.command.job import Job, complain, encode_all, interruptible, run_job
+from numchic_trainer.command.job import (
+    Job,
+    beside_others,
+    complain,
+    encode_all,
+    interruptible,
+    run_job,
+)
 from numchic_trainer.command.names import (
     check_output,
     check_stream,
@@ -42,7 +49,7 @@ def encode_files(
     restart: bool,
 ) -> None:
     """Encode pictures to files."""
-    config = TrainConfig.of_effort(**settings)
+    config = beside_others(TrainConfig.of_effort(**settings), min(jobs, len(inputs)))
     if log is not None:
         check_table_name(log)
         check_output(log, inputs)

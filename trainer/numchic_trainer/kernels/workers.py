@@ -9,6 +9,7 @@ the number of threads.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
@@ -35,6 +36,12 @@ def partition(n: int, least: int) -> list[Part]:
     count = max(1, min(_MOST_PARTS, n // max(least, 1)))
     bounds = [n * i // count for i in range(count + 1)]
     return [Part(*pair) for pair in itertools.pairwise(bounds)]
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # only some systems have it
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class Workers:

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from numchic_bitstream.arrays import F32
 from numchic_trainer.model.encoder import CoolChicEncoder
 
 # Steps that the search usually finds.
@@ -22,3 +26,15 @@ def network_bits(model: CoolChicEncoder) -> Tensor:
         if weights:
             total = total + 2.0 * torch.log2(1.0 + torch.cat(weights).abs() / step).sum()
     return total
+
+
+def steps_of(model: CoolChicEncoder, parameters: Sequence[Tensor]) -> F32:
+    """Step of every element of parameters that follow each other; 0 for what is not a weight."""
+    known = {
+        id(p): step
+        for module, step in _STEPS.items()
+        for p in model.network_parameters(module, "weight")
+    }
+    return np.concatenate(
+        [np.full(p.numel(), known.get(id(p), 0.0), np.float32) for p in parameters]
+    )

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,13 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from numchic.files.images import write_file
+from numchic.files.images import open_file
 from numchic_bitstream import UsageError
 from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.target import Evaluation
 from numchic_trainer.training.train import Param, Run, Training
 
-_FORMAT = b"numchic training 2\n"
-_LISTS = ("outer", "bases")  # of the optimiser's state: one matrix or None per dimension
+_FORMAT = b"numchic training 3\n"
 
 
 def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -> None:
@@ -40,16 +40,19 @@ def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -
     extra : object
         Anything that JSON can hold.
     """
-    tensors: dict[str, Tensor] = {"generator": training.generator.get_state()}
+    tensors: dict[str, Tensor] = {}
     _put(tensors, "model", training.model.get_param())
     for i, candidate in enumerate(training.candidates):
         _put(tensors, f"candidate{i}", candidate)
+    moments, rest = training.engine.state()
+    _put(tensors, "engine", moments)
     state: dict[str, Any] = {
         "identity": identity,
         "start": training.start,
         "phases": [dataclasses.asdict(phase) for phase in training.phases],
         "phase_index": training.phase_index,
         "n_candidates": len(training.candidates),
+        "engine": rest,
         "results": training.results,
         "iteration": training.iteration,
         "evaluation": training.evaluation,
@@ -58,14 +61,12 @@ def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -
     }
     if training.run is not None:
         _put(tensors, "best", training.run.best_param)
-        state["run"] = {
-            "step": training.run.step,
-            "best": training.run.best,
-            "counts": _put_optimiser(tensors, training.run),
-        }
+        state["run"] = {"step": training.run.step, "best": training.run.best}
     tensors["state"] = torch.frombuffer(bytearray(json.dumps(state).encode()), dtype=torch.uint8)
     data = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
-    write_file(path, _FORMAT + hashlib.sha256(data).digest() + data)
+    with open_file(path) as file:
+        for part in (_FORMAT, hashlib.sha256(data).digest(), data):
+            file.write(part)
 
 
 def load_checkpoint(path: Path, training: Training, identity: str) -> Any:
@@ -83,12 +84,11 @@ def load_checkpoint(path: Path, training: Training, identity: str) -> Any:
     OSError
         The file cannot be read.
     """
-    contents = path.read_bytes()
-    if not contents.startswith(_FORMAT):
-        raise UsageError("not a checkpoint of this version", path.name)
-    start = len(_FORMAT) + hashlib.sha256().digest_size
-    data = contents[start:]
-    if hashlib.sha256(data).digest() != contents[len(_FORMAT) : start]:
+    with path.open("rb") as file:
+        if file.read(len(_FORMAT)) != _FORMAT:
+            raise UsageError("not a checkpoint of this version", path.name)
+        digest, data = file.read(hashlib.sha256().digest_size), file.read()
+    if hashlib.sha256(data).digest() != digest:
         raise UsageError("the checkpoint is damaged", path.name)
     device = training.target.planes[0].device
     tensors = {name: tensor.to(device) for name, tensor in load(data).items()}
@@ -110,22 +110,18 @@ def _restore(training: Training, state: dict[str, Any], tensors: dict[str, Tenso
     training.evaluation = state["evaluation"] and Evaluation(*state["evaluation"])
     training.candidates = [_get(tensors, f"candidate{i}") for i in range(state["n_candidates"])]
     training.model.set_param(_get(tensors, "model"))
-    training.generator.set_state(tensors["generator"].cpu())
     run = state["run"]
     if run is not None:
-        optimiser = training.new_optimiser()
-        blank = optimiser.state_dict()
-        blank["state"] = _get_optimiser(tensors, run["counts"])
-        optimiser.load_state_dict(blank)
-        best = Evaluation(*run["best"])
-        training.run = Run(optimiser, best, _get(tensors, "best"), run["step"])
+        training.engine.begin(training.phase.latent_betas)
+        training.run = Run(Evaluation(*run["best"]), _get(tensors, "best"), run["step"])
+    training.engine.restore(_get(tensors, "engine"), state["engine"])
 
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _put(tensors: dict[str, Tensor], prefix: str, param: Param) -> None:
+def _put(tensors: dict[str, Tensor], prefix: str, param: Mapping[str, Tensor]) -> None:
     for name, tensor in param.items():
         tensors[f"{prefix}/{name}"] = tensor
 
@@ -137,39 +133,3 @@ def _get(tensors: dict[str, Tensor], prefix: str) -> Param:
         for name, tensor in tensors.items()
         if name.startswith(start)
     )
-
-
-def _put_optimiser(tensors: dict[str, Tensor], run: Run) -> dict[str, dict[str, Any]]:
-    """Add the tensors of the optimiser; return step and number of dimensions of its parameters."""
-    counts: dict[str, dict[str, Any]] = {}
-    for index, entry in run.optimiser.state_dict()["state"].items():
-        counts[str(index)] = {"step": entry["step"]}
-        for name, value in entry.items():
-            if name in _LISTS:
-                counts[str(index)]["dimensions"] = len(value)
-                for j, matrix in enumerate(value):
-                    if matrix is not None:
-                        tensors[f"optimiser/{index}/{name}/{j}"] = matrix
-            elif isinstance(value, Tensor):
-                tensors[f"optimiser/{index}/{name}"] = value
-    return counts
-
-
-def _get_optimiser(
-    tensors: dict[str, Tensor], counts: dict[str, dict[str, Any]]
-) -> dict[int, dict[str, Any]]:
-    state: dict[int, dict[str, Any]] = {}
-    for index, count in counts.items():
-        start = f"optimiser/{index}"
-        entry: dict[str, Any] = {
-            "step": count["step"],
-            "exp_avg": tensors[f"{start}/exp_avg"],
-            "exp_avg_sq": tensors[f"{start}/exp_avg_sq"],
-        }
-        if "dimensions" in count:
-            for name in _LISTS:
-                entry[name] = [
-                    tensors.get(f"{start}/{name}/{j}") for j in range(count["dimensions"])
-                ]
-        state[int(index)] = entry
-    return state

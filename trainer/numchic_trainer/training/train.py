@@ -7,22 +7,20 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from numchic_bitstream import NumchicError
 from numchic_trainer.config import Start
+from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.encoder import CoolChicEncoder
-from numchic_trainer.quantisation.estimate import network_bits
+from numchic_trainer.training.autograd import AutogradEngine
+from numchic_trainer.training.engine import Engine, Step
 from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.schedule import cosine_learning_rate, linear
-from numchic_trainer.training.soap import Soap
+from numchic_trainer.training.sweep import SweepEngine
 from numchic_trainer.training.target import Evaluation, Target
 
 Param = OrderedDict[str, Tensor]
-
-_CLIP = 0.1  # norm of the network gradients; only tames spikes
-_NETWORK_BETAS = (0.95, 0.95)
 
 
 @dataclass
@@ -32,7 +30,6 @@ class Run:
     ``best`` and ``best_param`` are the best evaluation so far and its parameters.
     """
 
-    optimiser: Soap
     best: Evaluation
     best_param: Param
     step: int = 0
@@ -50,9 +47,13 @@ class Training:
     target : Target
     seed : int
         Seed of the noise.
+    workers : Workers, optional
+        Threads that share the work; by default there is one.
 
     Attributes
     ----------
+    engine : Engine
+        What does the iterations.
     start : str
         What the candidates were made of.
     phases : list of Phase
@@ -70,21 +71,24 @@ class Training:
         The latest one.
     """
 
-    def __init__(self, model: CoolChicEncoder, target: Target, seed: int) -> None:
+    def __init__(
+        self, model: CoolChicEncoder, target: Target, seed: int, workers: Workers | None = None
+    ) -> None:
         self.model = model
         self.target = target
+        self.engine: Engine
+        if SweepEngine.fits(model):
+            self.engine = SweepEngine(model, seed, workers or Workers())
+        else:
+            self.engine = AutogradEngine(model, seed)
         self.start: Start = "zero"
         self.phases: list[Phase] = []
         self.candidates: list[Param] = []
-        self.generator = torch.Generator(target.planes[0].device).manual_seed(seed)
         self.results: list[Evaluation] = []
         self.phase_index = 0
         self.run: Run | None = None
         self.iteration = 0
         self.evaluation: Evaluation | None = None
-        self._networks = [
-            p for name, p in model.named_parameters() if p.requires_grad and "latent" not in name
-        ]
 
     @property
     def finished(self) -> bool:
@@ -142,27 +146,12 @@ class Training:
         self.iteration += 1
         due = run.step % phase.evaluation_period == 0 or run.step == phase.n_iterations
         if due:
-            self.evaluation = self._target().evaluate(self.model)
+            self.evaluation = self.engine.evaluate(self._target())
             if self.evaluation.loss < run.best.loss:
                 run.best, run.best_param = self.evaluation, self.model.get_param()
         if run.step == phase.n_iterations:
             self._end_run(run)
         return due
-
-    def new_optimiser(self) -> Soap:
-        """Optimiser of the present phase without a state (training, section 5)."""
-        return Soap(
-            [
-                {"params": self._networks, "betas": _NETWORK_BETAS, "weight_decay": 0.01},
-                {
-                    "params": list(self.model.latent_grids),
-                    "betas": self.phase.latent_betas,
-                    "precondition": False,
-                },
-            ],
-            lr=self.phase.learning_rate,
-            precondition_frequency=1,  # at these sizes it costs little and gains 3 % in short runs
-        )
 
     def _target(self) -> Target:
         target = self.target if self.phase.tuned else self.target.plain()
@@ -170,10 +159,11 @@ class Training:
 
     def _begin_run(self) -> None:
         self.model.set_param(self.candidates[len(self.results)])
-        best = self._target().evaluate(self.model)
+        self.engine.begin(self.phase.latent_betas)
+        best = self.engine.evaluate(self._target())
         if not self.phase.start_counts:
             best = best._replace(loss=math.inf)
-        self.run = Run(self.new_optimiser(), best, self.model.get_param())
+        self.run = Run(best, self.model.get_param())
 
     def _end_run(self, run: Run) -> None:
         self.candidates[len(self.results)] = run.best_param
@@ -186,22 +176,15 @@ class Training:
             self.phase_index += 1
 
     def _iterate(self, run: Run, phase: Phase) -> None:
-        networks, latents = run.optimiser.param_groups
-        latents["lr"] = self.learning_rate
-        networks["lr"] = self.learning_rate * min(1.0, (run.step + 1) / (phase.n_gentle + 1))
-        run.optimiser.zero_grad(set_to_none=True)
-        output = self.model(
-            soft_round_temperature=linear(*phase.temperature, run.step, phase.n_iterations),
-            noise_parameter=linear(*phase.noise, run.step, phase.n_iterations),
-            generator=self.generator,
+        rate, n = self.learning_rate, phase.n_iterations
+        step = Step(
+            index=self.iteration,
+            temperature=linear(*phase.temperature, run.step, n),
+            noise=linear(*phase.noise, run.step, n),
+            latent_learning_rate=rate,
+            network_learning_rate=rate * min(1.0, (run.step + 1) / (phase.n_gentle + 1)),
+            network_rate=phase.network_rate,
         )
-        target = self._target()
-        bits = output["rate"]
-        if phase.network_rate:
-            bits = bits + phase.network_rate * network_bits(self.model)
-        loss = target.loss(target.distortion(output["raw_out"], rounded=False), bits)
-        if not math.isfinite(loss.item()):
-            raise NumchicError("training diverged", "loss", None, loss.item(), "a finite number")
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._networks, _CLIP)
-        run.optimiser.step()
+        loss = self.engine.iterate(step, self._target())
+        if not math.isfinite(loss):
+            raise NumchicError("training diverged", "loss", None, loss, "a finite number")
