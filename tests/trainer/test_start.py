@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from numchic import Picture
@@ -14,6 +15,8 @@ from numchic_trainer import TrainConfig
 from numchic_trainer.benchmark import main as benchmark
 from numchic_trainer.goal import Attempt, Goal
 from numchic_trainer.preset import choose_preset
+from numchic_trainer.start import starting_points
+from numchic_trainer.task import Task
 
 
 def noise(height: int, width: int, strength: float) -> Picture:
@@ -30,6 +33,24 @@ def test_small_and_flat_pictures_get_small_networks() -> None:
     assert choose_preset(noise(128, 128, 1), auto) == "lop"
     assert choose_preset(noise(1, 1, 20), TrainConfig(preset="vhop")) == "vhop"
     assert choose_preset(noise(512, 512, 20), TrainConfig.of_effort("fast")) == "lop"
+
+
+def test_networks_are_drawn_from_the_seed_alone() -> None:
+    """And nobody else's random numbers change by it."""
+    config = TrainConfig(seed=7, init="zero")
+    task = Task(noise(24, 40, 20), config, "lop")
+    before = torch.get_rng_state()
+    target = task.target(config.lmbda, "cpu")
+    model = task.model(target)
+    first = starting_points(model, config, "zero", "lop", target)
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)  # torch's own generator gives the same
+        for param in first:
+            model.reinitialize_parameters()
+            expected = model.get_param()
+            assert all(torch.equal(x, expected[name]) for name, x in param.items())
+    assert len(first) > 1
 
 
 @pytest.mark.parametrize("wanted", [0.2, 0.7, 2.0])

@@ -112,11 +112,10 @@ def starting_points(
         The pack cannot be read.
     """
     candidates = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        for _ in range(n_candidates(config, start)):
-            model.reinitialize_parameters()
-            candidates.append(model.get_param())
+    generator = torch.Generator(target.planes[0].device).manual_seed(config.seed)
+    for _ in range(n_candidates(config, start)):
+        model.reinitialize_parameters(generator)
+        candidates.append(model.get_param())
     if start == "stream":
         _put_stream(candidates[0], Path(config.init))
     elif start != "zero":

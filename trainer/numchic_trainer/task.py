@@ -76,8 +76,7 @@ class Task:
         size = (self.picture.height, self.picture.width)
         parameter = architecture(self.config, self.preset, size)
         check_format(parameter, self.picture, self.metadata)
-        with torch.random.fork_rng(devices=[]):
-            model = CoolChicEncoder(parameter)
+        model = CoolChicEncoder(parameter, torch.Generator())
         if not self.is_rgb:
             _set_output_range(model, target)
         return model.to(target.planes[0].device)

@@ -44,7 +44,8 @@ def load_model(coolchic: CoolChic, encoder_gain: int = 16) -> CoolChicEncoder:
     """
     header = coolchic.header
     parameters = read_parameters(header, coolchic.nn_payload, coolchic.nn_offset)
-    model = CoolChicEncoder(CoolChicEncoderParameter.from_header(header, encoder_gain))
+    parameter = CoolChicEncoderParameter.from_header(header, encoder_gain)
+    model = CoolChicEncoder(parameter, torch.Generator())  # what is drawn is replaced
     exponents = header.derived.steps
     with torch.no_grad():
         for module, kind, flat in flat_parameters(header, parameters):

@@ -25,6 +25,8 @@ class ArmLinear(ParameterModule):
         Number of input and output features; equal for a residual layer.
     residual : bool
         Add the input to the output.
+    generator : torch.Generator, optional
+        What parameters are drawn from; torch's own if not given.
 
     Attributes
     ----------
@@ -32,16 +34,22 @@ class ArmLinear(ParameterModule):
     bias : Parameter, shape (out_channels,)
     """
 
-    def __init__(self, in_channels: int, out_channels: int, residual: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        residual: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         if residual and in_channels != out_channels:
             raise ValueError("a residual layer has as many outputs as inputs")
         self.residual = residual
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels))
         self.bias = nn.Parameter(torch.empty(out_channels))
-        self.initialize_parameters()
+        self.initialize_parameters(generator)
 
-    def initialize_parameters(self) -> None:
+    def initialize_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new parameters in place.
 
         Biases are zero. Weights are zero in a residual layer, else normal with standard deviation
@@ -52,7 +60,7 @@ class ArmLinear(ParameterModule):
             if self.residual:
                 self.weight.zero_()
             else:
-                self.weight.normal_(0.0, 1.0 / self.bias.numel() ** 2)
+                self.weight.normal_(0.0, 1.0 / self.bias.numel() ** 2, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to a tensor of shape (B, in_channels)."""
@@ -76,18 +84,24 @@ class Arm(ParameterModule):
         0 for a linear ARM.
     linear_stabiliser : bool
         Add a linear function of the context to both outputs.
+    generator : torch.Generator, optional
+        What parameters are drawn from; torch's own if not given.
     """
 
     def __init__(
-        self, dim_arm: int, n_hidden_layers_arm: int, linear_stabiliser: bool = False
+        self,
+        dim_arm: int,
+        n_hidden_layers_arm: int,
+        linear_stabiliser: bool = False,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.dim_arm = dim_arm
         self.hidden = nn.ModuleList(
             ArmLinear(dim_arm, dim_arm, residual=True) for _ in range(n_hidden_layers_arm)
         )
-        self.output = ArmLinear(dim_arm, 2)
-        self.stabiliser = ArmLinear(dim_arm, 2) if linear_stabiliser else None
+        self.output = ArmLinear(dim_arm, 2, generator=generator)
+        self.stabiliser = ArmLinear(dim_arm, 2, generator=generator) if linear_stabiliser else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Evaluate the distribution for a batch of contexts.

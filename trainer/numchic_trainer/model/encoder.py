@@ -156,6 +156,8 @@ class CoolChicEncoder(ParameterModule):
     Parameters
     ----------
     param : CoolChicEncoderParameter
+    generator : torch.Generator, optional
+        What parameters are drawn from; torch's own if not given.
 
     Attributes
     ----------
@@ -167,7 +169,9 @@ class CoolChicEncoder(ParameterModule):
         Quantisation steps and exp-Golomb orders; None where a module is not quantised.
     """
 
-    def __init__(self, param: CoolChicEncoderParameter) -> None:
+    def __init__(
+        self, param: CoolChicEncoderParameter, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__()
         self.param = param
         self.header = param.to_header()
@@ -176,9 +180,9 @@ class CoolChicEncoder(ParameterModule):
             nn.Parameter(torch.empty(grid.shape)) for grid in self.grids
         )
         width = self.header.derived.arm_width
-        self.arm = Arm(width, param.n_hidden_layers_arm, param.linear_stabiliser_arm)
+        self.arm = Arm(width, param.n_hidden_layers_arm, param.linear_stabiliser_arm, generator)
         self.ifce = (
-            Ifce(self.header.derived.ifce_inputs, self.header.output_feature_ifce)
+            Ifce(self.header.derived.ifce_inputs, self.header.output_feature_ifce, generator)
             if param.ifce_resolution is not None
             else None
         )
@@ -189,6 +193,7 @@ class CoolChicEncoder(ParameterModule):
             param.layers_synthesis,
             param.linear_stabiliser_synth,
             param.flag_common_randomness,
+            generator,
         )
         if param.flag_common_randomness:
             noise = common_randomness(param.img_size, *param.latent_resolution)
@@ -205,13 +210,19 @@ class CoolChicEncoder(ParameterModule):
             for grid in self.latent_grids:
                 grid.zero_()
 
-    def reinitialize_parameters(self) -> None:
-        """Draw all parameters anew, in place, and forget quantisation."""
+    def reinitialize_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, in place, and forget quantisation.
+
+        Parameters
+        ----------
+        generator : torch.Generator, optional
+            On the device of the parameters; torch's own if not given.
+        """
         self.initialize_latent_grids()
         for module in self.modules():
             draw = getattr(module, "initialize_parameters", None)
             if draw is not None and module is not self.synthesis.output_transform:
-                draw()
+                draw(generator)
         self.forget_quantisation()
 
     def forward(

@@ -29,14 +29,25 @@ class Ifce(ParameterModule):
         Number C_k of inputs of every grid, finest first, 0 for none.
     output_feature_ifce : int
         Number F of features.
+    generator : torch.Generator, optional
+        What parameters are drawn from; torch's own if not given.
     """
 
-    def __init__(self, inputs: Sequence[int], output_feature_ifce: int) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[int],
+        output_feature_ifce: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
         self.n_features = output_feature_ifce
         self.layers = nn.ModuleDict(
-            {str(k): ArmLinear(c, output_feature_ifce) for k, c in enumerate(inputs) if c}
+            {
+                str(k): ArmLinear(c, output_feature_ifce, generator=generator)
+                for k, c in enumerate(inputs)
+                if c
+            }
         )
 
     def forward(self, grids: Sequence[Tensor]) -> list[Tensor]:

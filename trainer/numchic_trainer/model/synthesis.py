@@ -45,10 +45,17 @@ class SynthesisConv2d(ParameterModule):
         Odd.
     residual : bool
         Add the input; needs as many outputs as inputs.
+    generator : torch.Generator, optional
+        What parameters are drawn from; torch's own if not given.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, residual: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        residual: bool = False,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if residual and in_channels != out_channels:
@@ -57,9 +64,9 @@ class SynthesisConv2d(ParameterModule):
         shape = (out_channels, in_channels, kernel_size, kernel_size)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(out_channels))
-        self.initialize_parameters()
+        self.initialize_parameters(generator)
 
-    def initialize_parameters(self) -> None:
+    def initialize_parameters(self, generator: torch.Generator | None = None) -> None:
         """Zero biases; zero weights if residual, else uniform and the smaller the more outputs."""
         with torch.no_grad():
             self.bias.zero_()
@@ -67,7 +74,7 @@ class SynthesisConv2d(ParameterModule):
                 self.weight.zero_()
             else:
                 limit = 1.0 / (self.weight[0].numel() ** 0.5 * self.weight.shape[0] ** 2)
-                self.weight.uniform_(-limit, limit)
+                self.weight.uniform_(-limit, limit, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to a tensor of shape (B, in_channels, H, W)."""
@@ -101,6 +108,8 @@ class Synthesis(ParameterModule):
         Add a linear function of the latents to the output of the trunk.
     flag_common_randomness : bool
         The second half of the input is common randomness, which the stabiliser does not see.
+    generator : torch.Generator, optional
+        What parameters are drawn from; torch's own if not given.
 
     Attributes
     ----------
@@ -114,6 +123,7 @@ class Synthesis(ParameterModule):
         layers: list[str],
         flag_linear_stabiliser: bool = True,
         flag_common_randomness: bool = False,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.layer_forms = tuple(parse_layer(layer) for layer in layers)
@@ -121,13 +131,15 @@ class Synthesis(ParameterModule):
         trunk, n_inputs = [], input_ft
         for form in self.layer_forms:
             residual = form.mode == "residual"
-            trunk.append(SynthesisConv2d(n_inputs, form.out_ft, form.k_size, residual))
+            trunk.append(SynthesisConv2d(n_inputs, form.out_ft, form.k_size, residual, generator))
             n_inputs = form.out_ft
         self.trunk = nn.ModuleList(trunk)
         self.stabiliser = (
-            SynthesisConv2d(self.n_latents, n_inputs, 1) if flag_linear_stabiliser else None
+            SynthesisConv2d(self.n_latents, n_inputs, 1, generator=generator)
+            if flag_linear_stabiliser
+            else None
         )
-        self.output_transform = SynthesisConv2d(n_inputs, n_inputs, 1)
+        self.output_transform = SynthesisConv2d(n_inputs, n_inputs, 1, generator=generator)
         with torch.no_grad():
             self.output_transform.weight.copy_(torch.eye(n_inputs)[:, :, None, None])
         self.output_transform.requires_grad_(False)

@@ -47,7 +47,10 @@ class UpsamplingSeparableSymmetricConvTranspose2d(ParameterModule):
         self.bias = nn.Parameter(torch.zeros(1), requires_grad=False)
         self.initialize_parameters()
 
-    def initialize_parameters(self) -> None:
+    def initialize_parameters(
+        self,
+        generator: torch.Generator | None = None,  # noqa: ARG002 - nothing is drawn here
+    ) -> None:
         """Set a bicubic kernel, below 8 taps a bilinear one, zeros outside; the bias is zero."""
         half = _BICUBIC if self.weight.numel() >= 4 else _BILINEAR
         with torch.no_grad():
@@ -99,7 +102,10 @@ class UpsamplingSeparableSymmetricConv2d(ParameterModule):
         self.bias = nn.Parameter(torch.zeros(1), requires_grad=False)
         self.initialize_parameters()
 
-    def initialize_parameters(self) -> None:
+    def initialize_parameters(
+        self,
+        generator: torch.Generator | None = None,  # noqa: ARG002 - nothing is drawn here
+    ) -> None:
         """Set a Dirac kernel; the bias is zero."""
         with torch.no_grad():
             self.bias.zero_()
