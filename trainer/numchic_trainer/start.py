@@ -191,7 +191,7 @@ def _put_latents(
     param: Param, pack: Pack, lmbda: float, model: CoolChicEncoder, target: Target
 ) -> None:
     """Put the latents in that the ladder finds for this picture; others stay zero."""
-    data = pack.ladder(target.planes[0].cpu(), lmbda, sample=False)
+    data = pack.ladder(torch.stack(target.planes)[None].cpu(), lmbda, sample=False)
     latents = crop([level["z"] for level in data], model.param.img_size)
     for i, grid in enumerate(model.grids):
         if not grid.hyper and grid.level < N_LEVELS:

@@ -16,7 +16,7 @@ from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.training.features import FeatureExtractor
 from numchic_trainer.training.target import Target
-from numchic_trainer.training.wasserstein import WassersteinLoss
+from numchic_trainer.training.wasserstein import Wasserstein
 from numchic_trainer.write import check_format
 
 
@@ -62,8 +62,7 @@ class Task:
         if not self.is_rgb:
             found = self.picture.data_type
             raise UsageError("only RGB pictures can be tuned so", "tune", None, found)
-        loss = WassersteinLoss(target.planes[0], self.extractor)
-        return dataclasses.replace(target, perceptual=loss)
+        return dataclasses.replace(target, measure=Wasserstein(self.extractor))
 
     def model(self, target: Target) -> CoolChicEncoder:
         """Return a model on the device of a target; its parameters are still to be set.
@@ -86,8 +85,7 @@ class Task:
 def _set_output_range(model: CoolChicEncoder, target: Target) -> None:
     """Let the networks work in the range of each channel (training, section 2.6)."""
     transform = model.synthesis.output_transform
-    channels = [channel for plane in target.planes for channel in plane[0] if channel.numel()]
     with torch.no_grad():
-        for c, channel in enumerate(channels):
+        for c, channel in enumerate(plane for plane in target.planes if plane.numel()):
             transform.weight[c, c] = channel.max() - channel.min()
             transform.bias[c] = channel.min()
