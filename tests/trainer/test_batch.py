@@ -29,7 +29,9 @@ from pictures import picture, yuv_picture
 
 QUICK = ["--iterations", "1", "--preset", "lop", "--init", "zero", "--effort", "fast"]
 STREAM = EXAMPLE.read_bytes()
-RESULT = EncodeResult(STREAM, 45, "lop", "zero", 1e-3, 30.0, 1e-3, 1.0, 2e-3, True, {}, [])
+RESULT = EncodeResult(
+    STREAM, 45, "lop", "zero", 1e-3, "mse", 1e-3, 30.0, 1e-3, 1.0, 2e-3, True, {}, []
+)
 
 
 def run(*arguments: object, stdin: bytes | None = None) -> Result:

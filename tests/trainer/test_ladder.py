@@ -53,7 +53,8 @@ def held_out(size: int = 128) -> NDArray[np.uint8]:
 
 def target_of(samples: NDArray[np.uint8], lmbda: float = 1e-3) -> Target:
     planes = torch.from_numpy(samples.copy()).permute(2, 0, 1)[None].float() / 255
-    return Target((planes,), lmbda)
+    y, u, v = planes[0]
+    return Target((y, u, v), lmbda)
 
 
 def model_of(height: int, width: int, **settings: Any) -> CoolChicEncoder:

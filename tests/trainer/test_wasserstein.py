@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from numchic import UsageError
 from numchic_trainer import TrainConfig, encode
+from numchic_trainer.training.distortion import Planes
 from numchic_trainer.training.features import FilterBank, Vgg16
-from numchic_trainer.training.wasserstein import WassersteinLoss, wasserstein_distance
+from numchic_trainer.training.wasserstein import Wasserstein, wasserstein_distance
 from pictures import picture, yuv_picture
 
 
@@ -82,6 +83,11 @@ def samples(*size: int) -> Tensor:
     return torch.from_numpy(picture(*size).astype(np.float32) / 255).permute(2, 0, 1)[None]
 
 
+def three(batch: Tensor) -> Planes:
+    y, u, v = batch[0]
+    return y, u, v
+
+
 def test_filter_bank() -> None:
     found = FilterBank()(samples(40, 70))
     assert [tuple(m.shape) for m in found] == [(13, 40, 70), (13, 20, 35), (13, 10, 17), (13, 5, 8)]
@@ -96,9 +102,10 @@ def test_texture_is_judged_by_its_statistics() -> None:
     texture = (base + 0.1 * torch.randn(1, 3, 96, 96)).clamp(0, 1)
     other = (base + 0.1 * torch.randn(1, 3, 96, 96)).clamp(0, 1)
     blurred = F.avg_pool2d(F.pad(texture, (2,) * 4, mode="replicate"), 5, 1)
-    loss = WassersteinLoss(texture)
+    measure, original = Wasserstein(), three(texture)
     assert F.mse_loss(other, texture) > F.mse_loss(blurred, texture)
-    assert loss(other) - 0.2 * F.mse_loss(other, texture) < 0.2 * loss(blurred)
+    found = measure(three(other), original) - 0.2 * F.mse_loss(other, texture)
+    assert found < 0.2 * measure(three(blurred), original)
 
 
 def test_vgg16(tmp_path: Path) -> None:

@@ -25,12 +25,15 @@ from numchic_trainer.settings import (
 )
 
 Preset = Literal["lop", "mop", "hop", "vhop"]
-Tune = Literal["mse", "wasserstein"]
+Tune = Literal["mse", "ssim", "ms-ssim", "wasserstein"]
 Start = Literal["zero", "shared", "ladder", "stream"]
 """What a training starts from; see :class:`TrainConfig`."""
 
 STARTS = {"zero", "shared", "ladder", "auto"}
 """What ``init`` may be beside the path of a stream."""
+
+SPHERE = "sphere"
+"""What ``weights`` may be beside the path of a picture."""
 
 Effort = Literal["fast", "medium", "slow", "best"]
 
@@ -112,7 +115,16 @@ class TrainConfig:
     tune: Tune = setting(
         "mse",
         choice(*get_args(Tune)),
-        "The picture is optimised for least squared error or for natural texture.",
+        "The picture is optimised for least squared error, for structural similarity (at one scale "
+        "or at five) or for natural texture. The first costs least time.",
+    )
+    weights: str | None = setting(
+        None,
+        text("MAP"),
+        "The squared error of every pixel counts by this grey picture of the same size, of 8 or 16 "
+        "bits; only ratios matter. sphere weights an equirectangular picture by the area of its "
+        "pixels on the sphere.",
+        words=_NONE,
     )
     init: str = setting(
         "auto",
@@ -252,6 +264,8 @@ class TrainConfig:
             raise UsageError("illegal setting", "n_finalists", None, self.n_finalists, allowed)
         if self.metadata and not self.trailer:
             raise UsageError("metadata need a trailer", "metadata")
+        if self.weights is not None and self.tune != "mse":
+            raise UsageError("weights are those of squared error", "tune", None, self.tune, "mse")
 
     def identity(self) -> bytes:
         """Digest of what the stream of a picture depends on: settings, and files that they name.
@@ -263,7 +277,7 @@ class TrainConfig:
         """
         settings = dataclasses.asdict(self)
         del settings["threads"]  # which change the time alone
-        for name in ("init", "init_pack"):
-            if settings[name] not in STARTS | {None}:
+        for name in ("init", "init_pack", "weights"):
+            if settings[name] not in STARTS | {SPHERE, None}:
                 settings[name] = hashlib.sha256(Path(settings[name]).read_bytes()).hexdigest()
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).digest()

@@ -7,6 +7,8 @@ import dataclasses
 import os
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 from numchic_bitstream import UsageError
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.finish import finish
@@ -20,9 +22,11 @@ from numchic_trainer.source import Source, to_picture
 from numchic_trainer.start import choose_start, starting_points
 from numchic_trainer.surroundings import surroundings
 from numchic_trainer.task import Task
+from numchic_trainer.training.distortion import Distortion
 from numchic_trainer.training.features import FeatureExtractor
 from numchic_trainer.training.plan import plan, refinement
 from numchic_trainer.training.train import Training
+from numchic_trainer.weights import pixel_weights
 
 __all__ = ["EncodeResult", "Event", "Progress", "encode"]
 
@@ -37,6 +41,8 @@ def encode(
     progress: Progress | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 60.0,
+    weights: ArrayLike | None = None,
+    distortion: Distortion | None = None,
     extractor: FeatureExtractor | None = None,
 ) -> EncodeResult:
     """Encode a picture.
@@ -55,6 +61,15 @@ def encode(
     checkpoint : path, optional
         File in which the training is kept every ``checkpoint_seconds`` and when it is stopped. If
         it exists, training goes on from there, to the same result as without the interruption.
+    weights : array of numbers, shape (H, W), optional
+        Weight of every pixel's squared error instead of ``config.weights``: finite, not negative,
+        some positive; only ratios matter. Chroma of 4:2:0 has the means of 2 x 2 weights.
+    distortion : callable, optional
+        What is to be small instead of what ``config.tune`` says: a function of the decoded and the
+        original planes, both tuples of three tensors (H, W) of float32 in [0, 1] (chroma of 4:2:0:
+        (H // 2, W // 2)), that gives a scalar tensor and that torch can differentiate. It may be
+        called with windows of the picture. Where it is about as large as the mean squared error,
+        lambdas mean what they mean there. Its exceptions pass through.
     extractor : FeatureExtractor, optional
         Features that are compared if ``config.tune`` is "wasserstein"; default: a fixed
         :class:`numchic_trainer.training.features.FilterBank`.
@@ -68,8 +83,9 @@ def encode(
     ------
     UsageError
         There is no picture of this depth, the format cannot express the settings, the metadata are
-        too large, this machine has no such device, or the checkpoint is damaged or that of another
-        encode.
+        too large, this machine has no such device, the weights are not those of this picture, the
+        distortion gives no finite scalar with a gradient, or the checkpoint is damaged or that of
+        another encode.
     OSError
         A file cannot be read or written.
     RuntimeError
@@ -78,13 +94,23 @@ def encode(
     config = TrainConfig() if config is None else config
     _require(isinstance(config, TrainConfig), "config", config, "a TrainConfig")
     _require(progress is None or callable(progress), "progress", progress, "a function")
+    _require(distortion is None or callable(distortion), "distortion", distortion, "a function")
     _require(extractor is None or callable(extractor), "extractor", extractor, "a function")
     if checkpoint is not None:
         _require(isinstance(checkpoint, str | os.PathLike), "checkpoint", checkpoint, "a path")
         checkpoint = Path(checkpoint)
     period = _SECONDS.check("checkpoint_seconds", checkpoint_seconds)
+    _check_choice(config, weights, distortion)
     picture = to_picture(image, bitdepth)
-    task = Task(picture, config, choose_preset(picture, config), extractor)
+    weights = config.weights if weights is None else weights
+    task = Task(
+        picture,
+        config,
+        choose_preset(picture, config),
+        None if weights is None else pixel_weights(weights, picture),
+        distortion,
+        extractor,
+    )
     with surroundings(config.device), Workers(config.threads or available_cores()) as workers:
         return _encode(task, workers, progress, checkpoint, period)
 
@@ -92,6 +118,19 @@ def encode(
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
         raise UsageError("illegal argument", name, None, shown(value), allowed)
+
+
+def _check_choice(config: TrainConfig, weights: object, distortion: object) -> None:
+    """Refuse several losses at once."""
+    chosen = {
+        "tune": config.tune != "mse",
+        "config.weights": config.weights is not None,
+        "weights": weights is not None,
+        "distortion": distortion is not None,
+    }
+    names = [name for name, is_chosen in chosen.items() if is_chosen]
+    if len(names) > 1:
+        raise UsageError("only one of these is possible", names[-1], None, ", ".join(names), "one")
 
 
 def _encode(

@@ -22,7 +22,7 @@ from numchic_trainer.quantisation.stepsearch import quantise_networks
 from numchic_trainer.result import EncodeResult, Row
 from numchic_trainer.session import Session
 from numchic_trainer.task import Task
-from numchic_trainer.training.target import Evaluation, Target
+from numchic_trainer.training.target import Evaluation, Target, planes_of
 from numchic_trainer.training.train import Training
 from numchic_trainer.write import write_model, write_still
 
@@ -53,6 +53,8 @@ def finish(task: Task, training: Training, lmbda: float, session: Session) -> En
         preset=task.preset,
         start=training.start,
         lmbda=lmbda,
+        measure=found.measure,
+        distortion=found.distortion,
         psnr_db=psnr(found.mse),
         mse=found.mse,
         bits_per_pixel=found.bpp,
@@ -123,6 +125,12 @@ def _with_trailer(
 
 
 def _judge(picture: Picture, written: _Written, target: Target) -> Evaluation:
-    """Compare the decoded picture with its source, by squared error whatever was tuned for."""
-    mse, bits = mean_squared_error(picture, written.decoded), 8 * len(written.stream)
-    return Evaluation(target.loss(mse, bits), mse, bits / target.n_pixels)
+    """Compare the decoded picture with its source."""
+    measure = target.measure
+    decoded, original = (
+        planes_of(samples, dtype=measure.precision) for samples in (written.decoded, picture)
+    )
+    with torch.no_grad():
+        distortion = float(measure(decoded, original))
+    mse = mean_squared_error(picture, written.decoded)
+    return target.evaluation(distortion, mse, 8 * len(written.stream))

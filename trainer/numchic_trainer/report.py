@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pictures of what an encode has done, to be looked at: ``index.html`` and four figures."""
+"""Pictures of what an encode has done, to be looked at: ``index.html`` and its figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numchic
 from numchic.files.images import write_file
 from numchic.picture import Picture
 from numchic_bitstream import read_stream
-from numchic_bitstream.arrays import F64
+from numchic_bitstream.arrays import F32, F64
 from numchic_trainer.figures import png, show, to_rgb
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.quality import mean_squared_error, psnr
@@ -26,7 +26,9 @@ Log = Sequence[Mapping[str, float | str]]
 _PHASE_COLOURS = {"warm-up": "#f3e3c3", "main": "#dbe9f6", "refine": "#e2f0dd"}
 
 
-def write_report(directory: Path, source: Picture, stream: bytes, log: Log) -> list[Path]:
+def write_report(
+    directory: Path, source: Picture, stream: bytes, log: Log, weights: F32 | None = None
+) -> list[Path]:
     """Draw an encode.
 
     Parameters
@@ -37,11 +39,14 @@ def write_report(directory: Path, source: Picture, stream: bytes, log: Log) -> l
     stream : bytes
     log : sequence of dict
         The log of :class:`numchic_trainer.EncodeResult`; it may be empty.
+    weights : array of float32, shape (H, W), optional
+        Weights of the squared errors, with a mean of 1.
 
     Returns
     -------
     list of Path
-        The files: comparison.png, latents.png, rate.png, training.png, index.html.
+        The files: comparison.png, weights.png if there are some, latents.png, rate.png,
+        training.png, index.html.
     """
     directory.mkdir(parents=True, exist_ok=True)
     decoded = numchic.decode(stream)
@@ -53,6 +58,7 @@ def write_report(directory: Path, source: Picture, stream: bytes, log: Log) -> l
     bits = [grid.numpy().astype(np.float64) for grid in extra["rate"]]
     figures = {
         "comparison": _comparison(source, decoded, parsed.n_bytes),
+        **({} if weights is None else {"weights": _weights(source, decoded, weights)}),
         "latents": _pyramid(model, latents, bits),
         "rate": _rate(model, bits, parsed.n_bytes),
         "training": _training(log),
@@ -62,19 +68,32 @@ def write_report(directory: Path, source: Picture, stream: bytes, log: Log) -> l
         paths.append(directory / f"{name}.png")
         write_file(paths[-1], png(figure))
     paths.append(directory / "index.html")
-    write_file(paths[-1], _page(figures, source, decoded, parsed.n_bytes, len(stream)).encode())
+    facts = _facts(source, decoded, parsed.n_bytes, len(stream))
+    if log:
+        facts["optimised for"] = _optimised_for(log[-1])
+    write_file(paths[-1], _page(figures, facts).encode())
     return paths
 
 
-def _page(
-    figures: Mapping[str, Figure], source: Picture, decoded: Picture, n_bytes: int, n_all_bytes: int
-) -> str:
-    facts = {
+def _facts(source: Picture, decoded: Picture, n_bytes: int, n_all_bytes: int) -> dict[str, str]:
+    return {
         "size": f"{source.width} x {source.height}, {source.data_type}, {source.bitdepth} bits",
         "stream": f"{n_bytes} bytes, {_bpp(source, n_bytes):.4f} bits per pixel",
         "trailer": f"{n_all_bytes - n_bytes} bytes",
         "PSNR": f"{_psnr(source, decoded):.2f} dB",
     }
+
+
+def _optimised_for(last: Mapping[str, float | str]) -> str:
+    """Say what the loss of the last row of a log is made of."""
+    loss, distortion, bpp = (1000.0 * float(last[key]) for key in ("loss", "distortion", "bpp"))
+    return (
+        f"{last['measure']}: {distortion:.4f}e-3 + lambda {float(last['lmbda']):.3g} x "
+        f"{bpp / 1000.0:.4f} bits per pixel = {loss:.4f}e-3"
+    )
+
+
+def _page(figures: Mapping[str, Figure], facts: Mapping[str, str]) -> str:
     rows = "".join(
         f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>\n" for name, value in facts.items()
     )
@@ -117,6 +136,26 @@ def _comparison(source: Picture, decoded: Picture, n_bytes: int) -> Figure:
         axes[2], error, f"{name} (decoded - original)", cmap="RdBu_r", vmin=-limit, vmax=limit
     )
     figure.colorbar(image, ax=axes[2], shrink=0.8, label="sample values")
+    return figure
+
+
+def _weights(source: Picture, decoded: Picture, weights: F32) -> Figure:
+    """Draw the weights, and the squared error of luma or of all colours with them."""
+    ratio = source.height / source.width
+    figure = Figure((13, min(max(13 / 2 * ratio, 2.0), 12) + 0.8), layout="constrained")
+    axes = figure.subplots(1, 2)
+    n_planes = 3 if source.data_type == "rgb" else 1
+    maximum = (1 << source.bitdepth) - 1
+    pairs = zip(decoded.planes[:n_planes], source.planes[:n_planes], strict=True)
+    errors = [((ours.astype(np.float64) - theirs) / maximum) ** 2 for ours, theirs in pairs]
+    error = 1000.0 * weights * np.mean(errors, axis=0)
+    name = "error" if n_planes == 3 else "luma error"
+    title = f"weighted squared {name} x 1000, mean {error.mean():.3f}"
+    maps = {"weights of the squared error, mean 1": weights.astype(np.float64), title: error}
+    for panel, (heading, values) in zip(axes, maps.items(), strict=True):
+        limit = float(np.quantile(values, 0.999)) or float(values.max())
+        image = show(panel, values, heading, cmap="viridis", vmin=0.0, vmax=limit)
+        figure.colorbar(image, ax=panel, shrink=0.8)
     return figure
 
 
@@ -205,14 +244,20 @@ def _training(log: Log) -> Figure:
                 (first + end) / 2, 0.98, name, ha="center", va="top", fontsize=8,
                 transform=axes.get_xaxis_transform(),
             )  # fmt: skip
-        axes.plot(
-            [float(r["iteration"]) for r in rows], [scale * float(r[key]) for r in rows],
-            ".-", ms=3, lw=1, color="#24507a",
-        )  # fmt: skip
+        # Losses by different measures do not compare.
+        for measure in dict.fromkeys(str(r["measure"]) for r in rows):
+            curve = [r for r in rows if r["measure"] == measure]
+            axes.plot(
+                [float(r["iteration"]) for r in curve], [scale * float(r[key]) for r in curve],
+                ".-", ms=3, lw=1, label=measure,
+                color="#24507a" if measure == last["measure"] else "#999999",
+            )  # fmt: skip
         found = scale * float(last[key])
         axes.plot(float(last["iteration"]), found, "o", color="#b03030")
         axes.set_title(f"{title}; of the file (red): {found:.3f}", fontsize=9)
         if key == "loss":
+            axes.legend(fontsize=8, loc="center right")
+        if key == "loss" and min(float(r[key]) for r in [*rows, last]) > 0.0:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:.3g}")
             low, high = axes.get_ylim()

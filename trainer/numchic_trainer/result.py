@@ -49,20 +49,26 @@ class EncodeResult:
         What training started from: "zero", "shared", "ladder" or "stream".
     lmbda : float
         Differs from the one of the settings if a rate or quality was asked for.
+    measure : str
+        Name of what the picture was optimised for: "mse", "weighted mse", "ssim", "ms-ssim",
+        "wasserstein" or "user function".
+    distortion : float
+        Of the decoded picture, by that measure.
     psnr_db, mse : float
-        Quality of the decoded picture; the error is in [0, 1] units.
+        Quality of the decoded picture by plain squared error, in [0, 1] units.
     bits_per_pixel : float
         Rate of the stream without its trailer.
     loss : float
-        mse + lambda * bits_per_pixel.
+        distortion + lambda * bits_per_pixel.
     goal_met : bool
         Whether the rate or quality that was asked for has been reached; True if none was.
     cpu_seconds : dict
         Process CPU time per phase, without that of interrupted runs.
     log : list of dict
-        One row per evaluation: phase, iteration, loss, mse, psnr_db, bpp (without the bits of the
-        networks before "quantise"), learning_rate, lmbda, cpu_seconds. The last one is that of the
-        stream.
+        One row per evaluation: phase, iteration, measure, loss and distortion by this measure, mse,
+        psnr_db, bpp (without the bits of the networks before "quantise"), learning_rate, lmbda,
+        cpu_seconds. The last one is that of the stream. The warm-up measures plain squared error
+        unless it is weighted squared error that is wanted.
     """
 
     stream: bytes
@@ -70,6 +76,8 @@ class EncodeResult:
     preset: str
     start: str
     lmbda: float
+    measure: str
+    distortion: float
     psnr_db: float
     mse: float
     bits_per_pixel: float

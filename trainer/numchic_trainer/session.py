@@ -112,7 +112,9 @@ class Session:
         return {
             "phase": phase,
             "iteration": self._training.iteration,
+            "measure": found.measure,
             "loss": found.loss,
+            "distortion": found.distortion,
             "mse": found.mse,
             "psnr_db": psnr(found.mse),
             "bpp": found.bpp,

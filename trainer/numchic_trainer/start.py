@@ -190,7 +190,8 @@ def _put_latents(
     param: Param, pack: Pack, lmbda: float, model: CoolChicEncoder, target: Target
 ) -> None:
     """Put the latents in that the ladder finds for this picture; others stay zero."""
-    latents = crop(pack.ladder.latents(target.planes[0].cpu(), lmbda), model.param.img_size)
+    picture = torch.stack(target.planes)[None].cpu()
+    latents = crop(pack.ladder.latents(picture, lmbda), model.param.img_size)
     for i, grid in enumerate(model.grids):
         if not grid.hyper and grid.level < N_LEVELS:
             tensor = param[f"latent_grids.{i}"]

@@ -149,6 +149,7 @@ class _Summary:
             "trailer_bytes": result.trailer_bytes,
             "bpp": round(result.bits_per_pixel, 5),
             "psnr_db": round(result.psnr_db, 4),
+            "measure": result.measure,
             "loss_x1000": round(1000 * result.loss, 5),
             "preset": result.preset,
             "lmbda": result.lmbda,

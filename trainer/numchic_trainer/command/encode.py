@@ -35,6 +35,7 @@ from numchic_trainer.command.table import check_table_name, write_table
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.encoding import EncodeResult, Event, Progress
 from numchic_trainer.pictures import read_picture
+from numchic_trainer.weights import pixel_weights
 
 
 def encode_files(
@@ -82,7 +83,9 @@ def _deliver(job: Job, result: EncodeResult, log: Path | None, report: Path | No
     if report is not None:
         from numchic_trainer.report import write_report
 
-        write_report(report, job.picture, result.stream, result.log)
+        chosen = job.config.weights
+        weights = None if chosen is None else pixel_weights(chosen, job.picture)
+        write_report(report, job.picture, result.stream, result.log, weights)
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
     _tell(job.path, result)
@@ -94,9 +97,12 @@ def _tell(path: Path, result: EncodeResult) -> None:
     size = f"{len(result.stream)} bytes"
     if result.trailer_bytes:
         size += f" ({len(result.stream) - result.trailer_bytes} without trailer)"
+    quality = f"{result.psnr_db:.2f} dB"
+    if result.measure != "mse":
+        quality += f", {result.measure} {1000 * result.distortion:.3f}e-3"
     click.echo(
         f"{path.name}: {size}, {result.bits_per_pixel:.4f} bits per pixel, "
-        f"{result.psnr_db:.2f} dB, {result.preset} from {result.start}, "
+        f"{quality}, {result.preset} from {result.start}, "
         f"lambda {result.lmbda:.3g}, {seconds:.0f} s",
         err=True,
     )
@@ -115,7 +121,7 @@ def progress_bar(label: str = "training") -> Iterator[Progress | None]:
     def numbers(_: object) -> str | None:
         if "loss" not in latest:  # nothing has been evaluated yet
             return latest.get("phase")
-        return "{phase}  loss {loss:.3f}e-3  {bpp:.3f} bpp  {psnr_db:.2f} dB".format(
+        return "{phase}  loss ({measure}) {loss:.3f}e-3  {bpp:.3f} bpp  {psnr_db:.2f} dB".format(
             **latest | {"loss": 1000 * latest["loss"]}
         )
 

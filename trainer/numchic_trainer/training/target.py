@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,16 +14,45 @@ from torch.nn import functional as F
 
 from numchic.picture import Picture
 from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.training.distortion import Measure, Planes, SquaredError
 
 Value = TypeVar("Value", float, Tensor)
 
+_SQUARED_ERROR = SquaredError()
+
 
 class Evaluation(NamedTuple):
-    """A model or a stream judged with rounded latents and samples; ``mse`` is in [0, 1] units."""
+    """A model or a stream judged with rounded latents and samples.
+
+    Attributes
+    ----------
+    loss : float
+        distortion + lambda * bpp.
+    distortion : float
+    mse : float
+        Mean squared error without weights, in [0, 1] units.
+    bpp : float
+    measure : str
+        Name of what the distortion is measured by.
+    """
 
     loss: float
+    distortion: float
     mse: float
     bpp: float
+    measure: str
+
+
+def planes_of(picture: Picture, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Planes:
+    """Planes of a picture as distortions take them; if all have the same size, of one tensor."""
+    maximum = (1 << picture.bitdepth) - 1
+    y, u, v = (
+        torch.from_numpy(plane.astype(np.float32)).to(device, dtype) / maximum
+        for plane in picture.planes
+    )
+    if y.shape == u.shape:
+        y, u, v = torch.stack((y, u, v))
+    return y, u, v
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,44 +61,57 @@ class Target:
 
     Parameters
     ----------
-    planes : tuple of Tensor, shapes (1, C, H, W) and (1, 2, H // 2, W // 2)
-        In [0, 1]: all three channels; for 4:2:0 the luma plane (C = 1) and both chroma planes.
+    planes : tuple of three Tensors of shape (H, W)
+        In [0, 1]; chroma of 4:2:0 is (H // 2, W // 2).
     lmbda : float
     maximum : int
         Largest sample, for rounding in evaluations.
-    perceptual : callable, optional
-        Distortion of a clamped output instead of its mean squared error.
+    measure : Measure
+        How far from the planes an output is.
     """
 
-    planes: tuple[Tensor, ...]
+    planes: Planes
     lmbda: float
     maximum: int = 255
-    perceptual: Callable[[Tensor], Tensor] | None = None
+    measure: Measure = field(default_factory=SquaredError)
 
     @classmethod
     def of_picture(cls, picture: Picture, lmbda: float, device: str = "cpu") -> Target:
         """Target with the samples of a picture and mean squared error."""
-        maximum = (1 << picture.bitdepth) - 1
-        planes = [
-            torch.from_numpy(plane.astype(np.float32) / np.float32(maximum)).to(device)
-            for plane in picture.planes
-        ]
-        if picture.data_type == "yuv420":
-            return cls((planes[0][None, None], torch.stack(planes[1:])[None]), lmbda, maximum)
-        return cls((torch.stack(planes)[None],), lmbda, maximum)
+        return cls(planes_of(picture, device), lmbda, (1 << picture.bitdepth) - 1)
 
     @property
     def n_pixels(self) -> int:
         """Number of luma samples."""
-        return self.planes[0].shape[-2] * self.planes[0].shape[-1]
+        return self.planes[0].numel()
 
     def plain(self) -> Target:
-        """Return the same target with mean squared error as its distortion."""
-        return dataclasses.replace(self, perceptual=None)
+        """Return the same target with squared error as its distortion, weighted if it was."""
+        if isinstance(self.measure, SquaredError):
+            return self
+        return dataclasses.replace(self, measure=_SQUARED_ERROR)
 
     def at(self, lmbda: float) -> Target:
         """Return the same target with another price of bits."""
         return dataclasses.replace(self, lmbda=lmbda)
+
+    def window(self, rows: slice, columns: slice) -> Target:
+        """Return the same target for a window of the picture.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            With a start and a stop, which are even in 4:2:0 (the end of a picture may be odd).
+        """
+
+        def cut(plane: Tensor) -> Tensor:
+            part = 1 if plane.shape == self.planes[0].shape else 2
+            inside = plane[rows.start // part : rows.stop // part]
+            return inside[:, columns.start // part : columns.stop // part]
+
+        y, u, v = map(cut, self.planes)
+        measure = self.measure.window(rows, columns)
+        return dataclasses.replace(self, planes=(y, u, v), measure=measure)
 
     def rate_weight(self) -> float:
         """Weight of one bit in the loss."""
@@ -85,37 +126,34 @@ class Target:
         loss: Value = distortion + self.rate_weight() * bits
         return loss
 
+    def decoded(self, raw: Tensor, *, rounded: bool) -> Planes:
+        """Planes of an output (1, 3, H, W) that is not clamped yet, rounded to samples or not."""
+        y, u, v = torch.clamp(raw[0], 0.0, 1.0)
+        shape = self.planes[1].shape
+        if not shape.numel():
+            u, v = u.new_zeros(shape), v.new_zeros(shape)
+        elif shape != y.shape:
+            u, v = F.avg_pool2d(torch.stack((u, v)), 2)
+        if rounded:
+            y, u, v = (torch.round(plane * self.maximum) / self.maximum for plane in (y, u, v))
+        return y, u, v
+
     def distortion(self, raw: Tensor, *, rounded: bool) -> Tensor:
         """Distortion of an output that is not clamped yet, rounded to samples or not."""
-        if self.perceptual is None:
-            return self.squared_error(raw, rounded=rounded)
-        return self.perceptual(self._samples(torch.clamp(raw, 0.0, 1.0), rounded))
+        return self.measure(self.decoded(raw, rounded=rounded), self.planes)
 
-    def squared_error(self, raw: Tensor, *, rounded: bool) -> Tensor:
-        """Mean squared error over all samples of all planes."""
-        output = torch.clamp(raw, 0.0, 1.0)
-        if len(self.planes) == 1:
-            return torch.mean((self._samples(output, rounded) - self.planes[0]) ** 2)
-        luma, chroma = self.planes
-        total = torch.sum((self._samples(output[:, :1], rounded) - luma) ** 2)
-        if chroma.numel():
-            pooled = F.avg_pool2d(output[:, 1:], 2)
-            total = total + torch.sum((self._samples(pooled, rounded) - chroma) ** 2)
-        return total / (luma.numel() + chroma.numel())
-
-    def _samples(self, output: Tensor, rounded: bool) -> Tensor:
-        return torch.round(output * self.maximum) / self.maximum if rounded else output
+    def evaluation(self, distortion: float, mse: float, bits: float) -> Evaluation:
+        """Put together what was found of a model or a stream."""
+        loss = self.loss(distortion, bits)
+        return Evaluation(loss, distortion, mse, bits / self.n_pixels, self.measure.name)
 
     def evaluate(self, model: CoolChicEncoder, network_bits: int = 0) -> Evaluation:
         """Judge a model; the bits of its networks count if they are given."""
         model.eval()
         with torch.no_grad():
             output = model()
-            mse = self.squared_error(output["raw_out"], rounded=True)
-            distortion = mse
-            if self.perceptual is not None:
-                distortion = self.distortion(output["raw_out"], rounded=True)
-            bits = output["rate"] + network_bits
-            loss = float(self.loss(distortion, bits))
+            planes = self.decoded(output["raw_out"], rounded=True)
+            distortion = float(self.measure(planes, self.planes))
+            mse = float(_SQUARED_ERROR(planes, self.planes))
         model.train()
-        return Evaluation(loss, float(mse), float(bits) / self.n_pixels)
+        return self.evaluation(distortion, mse, float(output["rate"]) + network_bits)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from numchic_trainer.training.distortion import Kept, Planes, SquaredError
 from numchic_trainer.training.features import FeatureExtractor, FilterBank
 
 _N_LEVELS = 5
@@ -21,35 +22,34 @@ _LOG2_SIGMA = 3.0  # windows of 2^3 feature samples
 _MIN_VARIANCE = 5e-7
 _MSE_WEIGHT = 0.2
 _WD_WEIGHT = 0.8 / 200.0
+_SQUARED_ERROR = SquaredError()
 
 
-class WassersteinLoss:
+class Wasserstein:
     """Distortion D = 0.2 MSE + (0.8 / 200) WD of RGB pictures.
 
     Parameters
     ----------
-    target : Tensor, shape (1, 3, H, W)
-        In [0, 1]; its features are computed once.
     extractor : FeatureExtractor, optional
         Default: :class:`numchic_trainer.training.features.FilterBank`.
     """
 
-    def __init__(self, target: Tensor, extractor: FeatureExtractor | None = None) -> None:
-        self.target = target
+    name = "wasserstein"
+    precision = torch.float32  # an extractor may be a network
+
+    def __init__(self, extractor: FeatureExtractor | None = None) -> None:
         self.extractor = extractor or FilterBank()
-        with torch.no_grad():
-            self.features = [feature.detach() for feature in self.extractor(target)]
+        self._features = Kept(lambda original: self.extractor(torch.stack(original)[None]))
 
-    def __call__(self, output: Tensor) -> Tensor:
-        """Distortion of an output, a scalar.
+    def __call__(self, decoded: Planes, original: Planes) -> Tensor:
+        """Distortion of a decoded picture, a scalar."""
+        features = self.extractor(torch.stack(decoded)[None])
+        distance = wasserstein_distance(features, self._features(original))
+        return _MSE_WEIGHT * _SQUARED_ERROR(decoded, original) + _WD_WEIGHT * distance
 
-        Parameters
-        ----------
-        output : Tensor, shape (1, 3, H, W)
-            In [0, 1].
-        """
-        distance = wasserstein_distance(self.extractor(output), self.features)
-        return _MSE_WEIGHT * F.mse_loss(output, self.target) + _WD_WEIGHT * distance
+    def window(self, rows: slice, columns: slice) -> Wasserstein:  # noqa: ARG002
+        """Return the same measure for a window of the picture."""
+        return Wasserstein(self.extractor)
 
 
 def wasserstein_distance(
