@@ -38,7 +38,7 @@ class Case:
 
     def sweep(self, workers: Workers) -> SquaredErrorSweep:
         return SquaredErrorSweep(
-            self.original, self.weights, self.matrix, self.offset, 255, workers
+            tuple(self.original), self.weights, self.matrix, self.offset, 255, workers
         )
 
 

@@ -23,7 +23,7 @@ class SquaredErrorSweep:
 
     Parameters
     ----------
-    original : float32[3, N]
+    original : three float32[N]
         In [0, 1].
     weights : float32[N] or None
         Weight of every pixel.
@@ -37,7 +37,7 @@ class SquaredErrorSweep:
 
     def __init__(
         self,
-        original: F32,
+        original: tuple[F32, F32, F32],
         weights: F32 | None,
         matrix: F32,
         offset: F32,
@@ -50,10 +50,10 @@ class SquaredErrorSweep:
         self._transform = np.concatenate([matrix, offset[:, None]], 1)
         self._maximum = np.float32(maximum)
         self._workers = workers
-        self._parts = partition(original.shape[1], _LEAST)
+        self._parts = partition(original[0].size, _LEAST)
 
     def differentiate(self, raw: F32, d_raw: F32) -> float:
-        """Error before rounding; ``d_raw`` becomes its derivative by ``raw``, both float32[3, N]."""
+        """Error before rounding; ``d_raw`` becomes its derivative by ``raw``, float32[3, N]."""
         return self._sweep(raw, self._weights, False, d_raw)
 
     def evaluate(self, raw: F32) -> tuple[float, float]:
@@ -97,7 +97,7 @@ def _slope(transform: F32, c: int, slopes: F32, n: int, d_raw: F32) -> None:
 @kernel(allocates=True)
 def _squared_error(
     raw: F32,
-    original: F32,
+    original: tuple[F32, F32, F32],
     weights: F32,
     transform: F32,
     maximum: np.float32,
@@ -122,7 +122,7 @@ def _squared_error(
             row[k] = _ZERO
         for c in range(3):
             _transformed(transform, c, raw, first, n, y)
-            wanted, slope = original[c, first:], slopes[c]
+            wanted, slope = original[c][first:], slopes[c]
             if maximum > _ZERO:
                 for k in range(n):
                     y[k] = np.rint(min(max(y[k], _ZERO), _ONE) * maximum) / maximum

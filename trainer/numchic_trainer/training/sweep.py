@@ -130,15 +130,17 @@ class SweepEngine:
         return memory.error
 
     def _new_error_sweep(self, target: Target) -> SquaredErrorSweep | None:
-        measure, (level, _) = target.measure, self._model.param.latent_resolution
-        if not isinstance(measure, SquaredError) or len(target.planes) > 1 or level:
+        measure, planes = target.measure, target.planes
+        size = planes[0].shape
+        same = planes[1].shape == size and self._memory.d_raw.shape[1:] == size
+        if not isinstance(measure, SquaredError) or not same:
             return None
         weights = None if measure.weights is None else measure.weights.numpy().reshape(-1)
+        y, u, v = (plane.numpy().reshape(-1) for plane in planes)
         transform = self._model.synthesis.output_transform
         return SquaredErrorSweep(
-            _flat(target.planes[0][0].numpy()), weights,
-            transform.weight.detach().numpy()[:, :, 0, 0], transform.bias.detach().numpy(),
-            target.maximum, self._workers,
+            (y, u, v), weights, transform.weight.detach().numpy()[:, :, 0, 0],
+            transform.bias.detach().numpy(), target.maximum, self._workers,
         )  # fmt: skip
 
     def evaluate(self, target: Target) -> Evaluation:

@@ -147,13 +147,17 @@ class Target:
         loss = self.loss(distortion, bits)
         return Evaluation(loss, distortion, mse, bits / self.n_pixels, self.measure.name)
 
+    def judge(self, raw: Tensor, bits: float) -> Evaluation:
+        """Judge an output that is not clamped yet and the bits that it takes."""
+        planes = self.decoded(raw, rounded=True)
+        distortion = float(self.measure(planes, self.planes))
+        return self.evaluation(distortion, float(_SQUARED_ERROR(planes, self.planes)), bits)
+
     def evaluate(self, model: CoolChicEncoder, network_bits: int = 0) -> Evaluation:
         """Judge a model; the bits of its networks count if they are given."""
         model.eval()
         with torch.no_grad():
             output = model()
-            planes = self.decoded(output["raw_out"], rounded=True)
-            distortion = float(self.measure(planes, self.planes))
-            mse = float(_SQUARED_ERROR(planes, self.planes))
+            found = self.judge(output["raw_out"], float(output["rate"]) + network_bits)
         model.train()
-        return self.evaluation(distortion, mse, float(output["rate"]) + network_bits)
+        return found
