@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import math
 import os
 import pickle
@@ -126,6 +127,8 @@ def _reach(kernel: Any, seen: set[Any]) -> Iterator[object]:
     for value in values:
         if hasattr(value, "py_func"):
             yield from _reach(value, seen)
+        elif hasattr(value, "_defn"):  # an intrinsic, which writes code with all of its module
+            yield inspect.getsource(inspect.getmodule(value._defn) or value._defn)
         else:
             yield _described(value)
 

@@ -33,6 +33,20 @@ def clear_row(y: F32) -> None:
 
 
 @kernel()
+def copy_row(x: F32, y: F32) -> None:
+    """Set y to x, as far as y goes."""
+    for k in range(y.size):
+        y[k] = x[k]
+
+
+@kernel()
+def add_row(x: F32, y: F32) -> None:
+    """Y += x, as far as y goes."""
+    for k in range(y.size):
+        y[k] += x[k]
+
+
+@kernel()
 def total(y: F32) -> float:
     """Sum in float64."""
     result = 0.0

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The ARM on blocks of symbols: bits, and derivatives in the same sweep (training, section 3.3).
+
+Model (training, section 2.4), with c the context of a symbol: x = c; x <- relu(W x + b + x) for
+every hidden layer; o = Wo x + bo + Ws c + bs; mu = o[0], ln scale = clamp(o[1] - 4, -5, 5).
+
+Columns are symbols, in blocks whose activations stay in the cache; a block is evaluated, then
+differentiated at once. Arithmetic is float32 inside a block; sums over blocks are float64.
+
+L is the number of hidden layers, D the width, P the width padded to a multiple of 4.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numchic_bitstream.arrays import F32, F64
+from numchic_bitstream.kernels import kernel
+from numchic_trainer.kernels.dense import (
+    COLUMNS,
+    add_outer,
+    add_rows,
+    linear,
+    linear_gated,
+    linear_relu,
+)
+from numchic_trainer.kernels.laplace import laplace
+from numchic_trainer.kernels.vectors import LANES, add_lanes, load
+
+BLOCK = 512  # symbols of a block
+STRIDE = BLOCK + LANES  # rows a power of two apart would fight for the same lines of the cache
+_OUTPUTS = 4  # two, padded
+
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_SCALE_OFFSET = np.float32(4.0)
+
+
+class Shape(NamedTuple):
+    """What an ARM is made of.
+
+    ``n_hidden`` L, ``width`` D, whether there is a ``stabiliser``, and whether the output layer is
+    residual too (``fold``), which only makes sense if D is 2.
+    """
+
+    n_hidden: int
+    width: int
+    stabiliser: bool
+    fold: bool
+
+
+class Arm(NamedTuple):
+    """Parameters, arranged for the kernels; rows are padded with zeros.
+
+    ``hidden`` float32[L, P, D] with the identity added, ``hidden_bias`` float32[L, P], and their
+    transposes ``backward``; ``output`` float32[4, K] and ``output_bias`` float32[4] give the
+    outputs, offset included, from the last hidden layer and the context below it; ``top``
+    float32[P, 2] and ``context`` float32[P, Q] give the derivatives by the last hidden layer from
+    those by the outputs, and by the context from those by the first hidden layer and the outputs
+    below. K is P + D and Q is P + 2, but D and 2 without hidden layers. ``zeros`` float32[P].
+    """
+
+    hidden: F32
+    hidden_bias: F32
+    backward: F32
+    output: F32
+    output_bias: F32
+    top: F32
+    context: F32
+    zeros: F32
+
+
+class Sums(NamedTuple):
+    """Sums over columns, in 16 parts each: derivatives by the parameters, and the bits.
+
+    ``hidden`` float64[L, P * P, 16], ``hidden_bias`` float64[L, P, 16], ``output`` float64[4 * R,
+    16] with R the rows of hidden layer and context, ``output_bias`` float64[4, 16], ``bits``
+    float64[1, 16].
+    """
+
+    hidden: F64
+    hidden_bias: F64
+    output: F64
+    output_bias: F64
+    bits: F64
+
+
+class Block(NamedTuple):
+    """Memory of one block of at most 512 columns, in rows of 528.
+
+    ``x`` float32[(L + 1) P, 528]: outputs of the hidden layers, first to last, then the contexts;
+    ``out`` float32[4, 528]; ``symbols`` and ``bits`` float32[1, 528]; ``g`` float32[L P + 4, 528]:
+    derivatives by the outputs of the hidden layers, last to first, then by the two outputs;
+    ``d_context`` float32[P, 528].
+    """
+
+    x: F32
+    out: F32
+    symbols: F32
+    bits: F32
+    g: F32
+    d_context: F32
+
+
+@kernel(inline=True)
+def padded(n: int) -> int:
+    """Size of the next multiple of 4."""
+    return (n + 3) // 4 * 4
+
+
+@kernel(allocates=True)
+def make_arm(shape: Shape) -> Arm:
+    """Memory for parameters, zero."""
+    n_hidden, width = shape.n_hidden, shape.width
+    rows = padded(width)
+    above = rows if n_hidden > 0 else 0
+    return Arm(
+        np.zeros((n_hidden, rows, width), np.float32),
+        np.zeros((n_hidden, rows), np.float32),
+        np.zeros((n_hidden, rows, width), np.float32),
+        np.zeros((_OUTPUTS, above + width), np.float32),
+        np.zeros(_OUTPUTS, np.float32),
+        np.zeros((rows, 2), np.float32),
+        np.zeros((rows, above + 2), np.float32),
+        np.zeros(rows, np.float32),
+    )
+
+
+@kernel(allocates=True)
+def make_sums(shape: Shape) -> Sums:
+    """Sums, zero."""
+    rows = padded(shape.width)
+    both = 2 * rows if shape.n_hidden > 0 else rows
+    return Sums(
+        np.zeros((shape.n_hidden, rows * rows, LANES)),
+        np.zeros((shape.n_hidden, rows, LANES)),
+        np.zeros((_OUTPUTS * both, LANES)),
+        np.zeros((_OUTPUTS, LANES)),
+        np.zeros((1, LANES)),
+    )
+
+
+@kernel(allocates=True)
+def make_block(shape: Shape) -> Block:
+    """Memory of a block; zeros, so that what is never written is finite."""
+    rows = padded(shape.width)
+    return Block(
+        np.zeros(((shape.n_hidden + 1) * rows, STRIDE), np.float32),
+        np.zeros((_OUTPUTS, STRIDE), np.float32),
+        np.zeros((1, STRIDE), np.float32),
+        np.zeros((1, STRIDE), np.float32),
+        np.zeros((shape.n_hidden * rows + _OUTPUTS, STRIDE), np.float32),
+        np.zeros((rows, STRIDE), np.float32),
+    )
+
+
+@kernel()
+def n_parameters(shape: Shape) -> int:
+    """Number of weights and biases."""
+    width = shape.width
+    outputs = 2 if shape.stabiliser else 1
+    return shape.n_hidden * width * (width + 1) + outputs * 2 * (width + 1)
+
+
+@kernel()
+def pack(shape: Shape, flat: F32, arm: Arm) -> None:
+    """Arrange parameters.
+
+    Parameters
+    ----------
+    shape : Shape
+    flat : float32[n_parameters]
+        Weight and bias of every hidden layer, of the output layer, of the stabiliser if any.
+    arm : Arm
+        Result. It is zero or was the result before.
+    """
+    n_hidden, width = shape.n_hidden, shape.width
+    at = 0
+    for layer in range(n_hidden):
+        for o in range(width):
+            for i in range(width):
+                value = flat[at + o * width + i] + (_ONE if o == i else _ZERO)
+                arm.hidden[layer, o, i] = value
+                arm.backward[layer, i, o] = value
+                if layer == 0:
+                    arm.context[i, o] = value
+        at += width * width
+        for o in range(width):
+            arm.hidden_bias[layer, o] = flat[at + o]
+        at += width
+    below_output, below_g = arm.output.shape[1] - width, arm.context.shape[1] - 2
+    side = at + 2 * (width + 1)
+    for o in range(2):
+        for i in range(width):
+            value = flat[at + o * width + i]
+            if shape.fold and width == 2 and o == i:
+                value += _ONE
+            across = flat[side + o * width + i] if shape.stabiliser else _ZERO
+            if n_hidden > 0:
+                arm.output[o, i], arm.top[i, o] = value, value
+            else:
+                across += value
+            arm.output[o, below_output + i] = across
+            arm.context[i, below_g + o] = across
+        bias = flat[at + 2 * width + o]
+        if shape.stabiliser:
+            bias += flat[side + 2 * width + o]
+        arm.output_bias[o] = bias - (_SCALE_OFFSET if o == 1 else _ZERO)
+
+
+@kernel()
+def _total(lanes: F64) -> float:
+    result = 0.0
+    for k in range(LANES):
+        result += lanes[k]
+    return result
+
+
+@kernel()
+def unpack(shape: Shape, sums: Sums, flat: F64) -> None:
+    """Set the derivatives by all parameters, in the order of :func:`pack`."""
+    n_hidden, width = shape.n_hidden, shape.width
+    rows = padded(width)
+    at = 0
+    for layer in range(n_hidden):
+        for o in range(width):
+            for i in range(width):
+                flat[at + o * width + i] = _total(sums.hidden[layer, o * rows + i])
+            flat[at + width * width + o] = _total(sums.hidden_bias[layer, o])
+        at += width * (width + 1)
+    both = sums.output.shape[0] // _OUTPUTS
+    for part in range(2 if shape.stabiliser else 1):
+        first = both - rows if part == 1 else 0
+        for o in range(2):
+            for i in range(width):
+                flat[at + o * width + i] = _total(sums.output[o * both + first + i])
+            flat[at + 2 * width + o] = _total(sums.output_bias[o])
+        at += 2 * (width + 1)
+
+
+@kernel(inline=True)
+def bottom(shape: Shape) -> int:
+    """Row of ``Block.x`` where the contexts begin, and of ``Block.g`` where the slopes do."""
+    return shape.n_hidden * padded(shape.width)
+
+
+@kernel()
+def evaluate(shape: Shape, arm: Arm, n: int, scale: np.float32, block: Block) -> None:
+    """Bits of n symbols, whose contexts and values are in the block.
+
+    They are put into ``block.bits``, mu and ln scale into ``block.out``, and ``scale`` times the
+    derivatives by these into the last rows of ``block.g``.
+    """
+    n_hidden, rows = shape.n_hidden, padded(shape.width)
+    source = block.x[bottom(shape) :]
+    for layer in range(n_hidden):
+        target = block.x[layer * rows : (layer + 1) * rows]
+        linear_relu(arm.hidden[layer], arm.hidden_bias[layer], source, n, target)
+        source = target
+    last = block.x[max(n_hidden - 1, 0) * rows :]
+    linear(arm.output, arm.output_bias, last, n, block.out)
+    slope = block.g[bottom(shape) :]
+    laplace(block.out, block.symbols[0], n, scale, block.bits[0], slope)
+    end = (n + COLUMNS - 1) // COLUMNS * COLUMNS
+    blank(block.bits[0], slope, n, end)
+
+
+@kernel()
+def blank(bits: F32, slope: F32, start: int, end: int) -> None:
+    """Let columns count nothing."""
+    for k in range(start, end):
+        bits[k] = _ZERO
+        slope[0, k] = _ZERO
+        slope[1, k] = _ZERO
+
+
+@kernel()
+def add_bits(n: int, block: Block, sums: Sums) -> None:
+    """Add the bits of the block."""
+    for k in range(0, n, LANES):
+        add_lanes(sums.bits, 0, load(block.bits, 0, k))
+
+
+@kernel()
+def add_weights(shape: Shape, n: int, block: Block, sums: Sums) -> None:
+    """Add the derivatives by the parameters, for a block that was differentiated."""
+    n_hidden, rows = shape.n_hidden, padded(shape.width)
+    source = block.x[bottom(shape) :]
+    for layer in range(n_hidden):
+        first = (n_hidden - 1 - layer) * rows
+        g = block.g[first : first + rows]
+        add_outer(g, source, n, sums.hidden[layer])
+        add_rows(g, n, sums.hidden_bias[layer])
+        source = block.x[layer * rows : (layer + 1) * rows]
+    slope = block.g[bottom(shape) :]
+    add_outer(slope, block.x[max(n_hidden - 1, 0) * rows :], n, sums.output)
+    add_rows(slope, n, sums.output_bias)
+
+
+@kernel()
+def differentiate(shape: Shape, arm: Arm, n: int, block: Block) -> None:
+    """Derivatives by hidden layers, in ``block.g``, and by the contexts, in ``block.d_context``."""
+    n_hidden, rows = shape.n_hidden, padded(shape.width)
+    slope = block.g[bottom(shape) :]
+    if n_hidden > 0:
+        x = block.x[(n_hidden - 1) * rows : n_hidden * rows]
+        linear_gated(arm.top, arm.zeros, slope, n, x, block.g[:rows])
+    for layer in range(n_hidden - 1, 0, -1):
+        first = (n_hidden - 1 - layer) * rows
+        g, below = block.g[first : first + rows], block.g[first + rows : first + 2 * rows]
+        x = block.x[(layer - 1) * rows : layer * rows]
+        linear_gated(arm.backward[layer], arm.zeros, g, n, x, below)
+    linear(arm.context, arm.zeros, block.g[max(n_hidden - 1, 0) * rows :], n, block.d_context)
