@@ -39,7 +39,6 @@ def padded(n: int, unit: int = ROWS) -> int:
 @kernel()
 def multiply(
     weight: F32,
-    weight_at: int,
     n_rows: int,
     n_inputs: int,
     x: F32,
@@ -70,7 +69,7 @@ def multiply(
     """
     stride = n_inputs + 1
     for o in range(0, n_rows, ROWS):
-        w0 = weight_at + o * stride
+        w0 = o * stride
         w1, w2, w3 = w0 + stride, w0 + 2 * stride, w0 + 3 * stride
         for k in range(0, n, COLUMNS):
             a0 = b0 = spread(weight, w0 + n_inputs)

@@ -66,6 +66,10 @@ class Level(NamedTuple):
     taps: int
 
 
+NOTHING = Level(0, 0, 0, 0, 0, 0, 0)
+"""Stands for a level that is not there."""
+
+
 class Pyramid:
     """Upsampling of latents of several resolutions.
 
@@ -125,7 +129,7 @@ class Pyramid:
             self.taps[end - HALF - double.size : end - HALF] = double
             self.taps[end - single.size : end] = single
 
-    def d_taps(self, d_x2: Sequence[F32], d_preconcat: Sequence[F32]) -> None:
+    def get_d_taps(self, d_x2: Sequence[F32], d_preconcat: Sequence[F32]) -> None:
         """Give the derivatives by the filters."""
         total = self.sums.sum(0)
         for step, (double, single) in enumerate(zip(d_x2, d_preconcat, strict=True)):
@@ -164,9 +168,8 @@ class Pyramid:
 
         Before, ``columns`` and the first channel of ``d_dense`` are filled at the finest level.
         """
-        nothing = Level(0, 0, 0, 0, 0, 0, 0)
         for i in range(len(self.levels) - 1):
-            triple, parts = (*self.levels, nothing)[i : i + 3], self.parts(i)
+            triple, parts = (*self.levels, NOTHING)[i : i + 3], self.parts(i)
 
             def work(p: int, triple: _Triple = triple, parts: _Parts = parts) -> None:
                 arrays = (self.taps, symbols, self.dense, self.d_dense, self.columns)
