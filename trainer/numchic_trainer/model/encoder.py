@@ -360,7 +360,13 @@ class CoolChicEncoder(ParameterModule):
 
     def render(self, dense: Tensor) -> Tensor:
         """Synthesis and final resize, shape (1, C, H, W)."""
-        raw: Tensor = self.synthesis(dense)
+        return self._resize(self.synthesis(dense))
+
+    def finish(self, raw: Tensor) -> Tensor:
+        """Output transform and final resize of what the layers of the synthesis give."""
+        return self._resize(self.synthesis.transform(raw))
+
+    def _resize(self, raw: Tensor) -> Tensor:
         if tuple(raw.shape[-2:]) == tuple(self.param.img_size):
             return raw
         kind = self.param.final_upsampling_type

@@ -152,8 +152,10 @@ class Synthesis(ParameterModule):
         else:
             y = self._trunk(x, 0)
             side = None if self.stabiliser is None else self.stabiliser(x[:, : self.n_latents])
-        if side is not None:
-            y = y + side
+        return self.transform(y if side is None else y + side)
+
+    def transform(self, y: Tensor) -> Tensor:
+        """Apply the output transform to what trunk and stabiliser give."""
         if _is_identity(self.output_transform):
             return y
         transformed: Tensor = self.output_transform(y)

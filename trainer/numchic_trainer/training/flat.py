@@ -22,12 +22,15 @@ class Flat:
 
     Attributes
     ----------
+    parameters : sequence of Parameter
+    shapes : list of tuple of int
     values : float32[n]
     pieces : list of float32
         Views, shaped like the parameters.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters = parameters
         self.shapes = [tuple(p.shape) for p in parameters]
         self.values: F32 = np.empty(sum(p.numel() for p in parameters), np.float32)
         self.pieces = self.split(self.values)

@@ -20,13 +20,15 @@ from torch import Tensor, nn
 from numchic_bitstream.arrays import F32
 from numchic_trainer.kernels.adam import adam
 from numchic_trainer.kernels.error import SquaredErrorSweep
-from numchic_trainer.kernels.picture import PictureSweep, picture_parameters
+from numchic_trainer.kernels.gradients import add_network_rate, clip
+from numchic_trainer.kernels.picture import PictureSweep
 from numchic_trainer.kernels.quantise import soft_quantise
-from numchic_trainer.kernels.rate import RateSweep, rate_parameters
-from numchic_trainer.kernels.soap import SoapKernel, add_network_rate, clip
+from numchic_trainer.kernels.rate import RateSweep
+from numchic_trainer.kernels.soap import SoapKernel
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.arrays import has_kernels
-from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.model.encoder import CoolChicEncoder, rate_parameters
+from numchic_trainer.model.functions import picture_parameters
 from numchic_trainer.quantisation.estimate import steps_of
 from numchic_trainer.training.distortion import SquaredError
 from numchic_trainer.training.engine import MAX_GRADIENT, NETWORK_BETAS, NETWORK_DECAY, Step
@@ -73,16 +75,7 @@ class SweepEngine:
     def iterate(self, step: Step, target: Target) -> float:
         """Do one iteration."""
         memory = self._memory
-        soft_quantise(
-            self._latents.values, self._model.param.encoder_gain, step.temperature, step.noise,
-            self._seed, step.index, memory.symbols, memory.slopes, self._workers,
-        )  # fmt: skip
-        loss = self._differentiate(memory, target)
-        if step.network_rate:
-            weight = step.network_rate * target.rate_weight()
-            loss += weight * add_network_rate(
-                self._networks.values, self._steps, weight, memory.d_networks
-            )
+        loss = self._differentiate(memory, step, target)
         if math.isfinite(loss):
             clip(memory.d_networks, MAX_GRADIENT)
             memory.soap.step(self._networks.values, memory.d_networks, step.network_learning_rate)
@@ -95,8 +88,22 @@ class SweepEngine:
             memory.n_steps += 1
         return loss
 
-    def _differentiate(self, memory: _Buffers, target: Target) -> float:
-        """Loss of the symbols, and its derivatives by symbols and networks."""
+    def differentiate(self, step: Step, target: Target) -> tuple[float, dict[str, F32]]:
+        """Loss and its derivatives by all trained parameters, by their names in the model."""
+        memory = self._memory
+        loss = self._differentiate(memory, step, target)
+        by_latents = self._latents.split(memory.d_symbols * memory.slopes)
+        pieces = [*memory.d_pieces, *by_latents]
+        names = {id(p): name for name, p in self._model.named_parameters()}
+        parameters = [*self._networks.parameters, *self._latents.parameters]
+        return loss, {names[id(p)]: piece for p, piece in zip(parameters, pieces, strict=True)}
+
+    def _differentiate(self, memory: _Buffers, step: Step, target: Target) -> float:
+        """Loss, and its derivatives by symbols and networks."""
+        soft_quantise(
+            self._latents.values, self._model.param.encoder_gain, step.temperature, step.noise,
+            self._seed, step.index, memory.symbols, memory.slopes, self._workers,
+        )  # fmt: skip
         by_rate, by_picture = self._halves(self._networks.pieces)
         d_rate, d_picture = self._halves(memory.d_pieces)
         price = target.rate_weight()
@@ -106,6 +113,12 @@ class SweepEngine:
         memory.picture.differentiate(
             memory.symbols, by_picture, memory.d_raw, memory.d_symbols, d_picture
         )
+        if step.network_rate:
+            bits += step.network_rate * add_network_rate(
+                self._networks.values, self._steps, step.network_rate * price, memory.d_networks
+            )
+        if not np.isfinite(self._networks.values).all():  # which a ReLU would hide
+            return math.nan
         return target.loss(distortion, bits)
 
     def _halves(self, pieces: Sequence[F32]) -> tuple[Sequence[F32], Sequence[F32]]:
@@ -230,7 +243,9 @@ class _Buffers:
         self.error: SquaredErrorSweep | None = None
 
     def _new_soap(self) -> SoapKernel:
-        return SoapKernel(self._shapes, NETWORK_BETAS, _EPS, NETWORK_DECAY)
+        return SoapKernel(
+            self._shapes, NETWORK_BETAS, _EPS, NETWORK_DECAY, precondition_frequency=1
+        )
 
     def forget(self) -> None:
         """Forget what the optimiser has seen."""
