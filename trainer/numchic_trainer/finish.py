@@ -37,6 +37,7 @@ def finish(task: Task, training: Training, lmbda: float, session: Session) -> En
     RuntimeError
         The decoder does not give back what was written: a bug.
     """
+    training.engine.release()
     model, target = training.model.to("cpu"), training.target.at(lmbda)
     if task.config.device != "cpu":
         target = task.target(lmbda, "cpu")

@@ -181,13 +181,17 @@ class SweepEngine:
 
     def state(self) -> tuple[dict[str, Tensor], Any]:
         """State of the optimiser; the noise follows from the number of the iteration."""
-        memory = self._memory
+        memory = self._buffers
+        if memory is None:
+            return {}, None
         arrays = {f"soap/{name}": array for name, array in memory.soap.state().items()}
         arrays |= {"first": memory.first, "second": memory.second}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}, memory.n_steps
 
     def restore(self, tensors: dict[str, Tensor], rest: Any) -> None:
         """Take back what :meth:`state` gave."""
+        if rest is None:
+            return
         memory = self._memory
         memory.first[...], memory.second[...] = tensors["first"], tensors["second"]
         memory.soap.restore(
