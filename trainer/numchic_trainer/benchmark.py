@@ -52,15 +52,13 @@ def _stages(model: CoolChicEncoder) -> dict[str, Callable[[], object]]:
     flat = torch.cat([grid.detach().flatten() for grid in model.latent_grids])
     flat = (flat * model.param.encoder_gain).requires_grad_()
     grids = [grid.detach().requires_grad_() for grid in model.quantised_latents()]
-    contexts = model.contexts(grids).detach().requires_grad_()
     dense = model.dense(grids).detach().requires_grad_()
 
     def backward(output: Tensor) -> None:
         output.backward(torch.ones_like(output))  # type: ignore[no-untyped-call]
 
     return {
-        "contexts, IFCE": lambda: backward(model.contexts(grids)),
-        "ARM, rate": lambda: backward(model.latent_rate(grids, contexts)),
+        "contexts, rate": lambda: backward(model.latent_rate(grids)),
         "upsampling": lambda: backward(model.dense(grids)),
         "synthesis": lambda: backward(model.render(dense)),
     }

@@ -300,7 +300,7 @@ def add_weights(shape: Shape, n: int, block: Block, sums: Sums) -> None:
 
 @kernel()
 def differentiate(shape: Shape, arm: Arm, n: int, block: Block) -> None:
-    """Derivatives by hidden layers, in ``block.g``, and by the contexts, in ``block.d_context``."""
+    """Derivatives by the outputs of the hidden layers, in ``block.g``."""
     n_hidden, rows = shape.n_hidden, padded(shape.width)
     slope = block.g[bottom(shape) :]
     if n_hidden > 0:
@@ -311,4 +311,10 @@ def differentiate(shape: Shape, arm: Arm, n: int, block: Block) -> None:
         g, below = block.g[first : first + rows], block.g[first + rows : first + 2 * rows]
         x = block.x[(layer - 1) * rows : layer * rows]
         linear_gated(arm.backward[layer], arm.zeros, g, n, x, below)
-    linear(arm.context, arm.zeros, block.g[max(n_hidden - 1, 0) * rows :], n, block.d_context)
+
+
+@kernel()
+def differentiate_contexts(shape: Shape, arm: Arm, n: int, block: Block) -> None:
+    """Derivatives by the contexts, in ``block.d_context``, after those by the hidden layers."""
+    g = block.g[max(shape.n_hidden - 1, 0) * padded(shape.width) :]
+    linear(arm.context, arm.zeros, g, n, block.d_context)

@@ -138,7 +138,12 @@ def add_outer(g: F32, x: F32, n: int, sums: F64) -> None:
             a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = splat(_ZERO)
             c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = a0
             for k in range(0, n, LANES):
-                x0, x1, x2, x3 = load(x, i, k), load(x, i + 1, k), load(x, i + 2, k), load(x, i + 3, k)
+                x0, x1, x2, x3 = (
+                    load(x, i, k),
+                    load(x, i + 1, k),
+                    load(x, i + 2, k),
+                    load(x, i + 3, k),
+                )
                 w = load(g, o, k)
                 a0, a1 = multiply_add(w, x0, a0), multiply_add(w, x1, a1)
                 a2, a3 = multiply_add(w, x2, a2), multiply_add(w, x3, a3)

@@ -96,6 +96,8 @@ else:
 
     @intrinsic
     def load(_context: Any, x: Any, _row: Any, _column: Any) -> Any:
+        """Take the lanes from ``column`` on of a row of float32[rows, columns]."""
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array, *index = arguments
             place = _pointer(context, builder, signature.args[0], array, tuple(index), _VECTOR)
@@ -105,6 +107,8 @@ else:
 
     @intrinsic
     def store(_context: Any, x: Any, _row: Any, _column: Any, value: Any) -> Any:
+        """Put the lanes into a row of float32[rows, columns], from ``column`` on."""
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array, row, column, lanes = arguments
             place = _pointer(context, builder, signature.args[0], array, (row, column), _VECTOR)
@@ -115,6 +119,8 @@ else:
 
     @intrinsic
     def splat(_context: Any, _number: Any) -> Any:
+        """Give all lanes the same value."""
+
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             index = ir.IntType(32)
             first = builder.insert_element(
@@ -127,6 +133,8 @@ else:
 
     @intrinsic
     def add(_context: Any, a: Any, b: Any) -> Any:
+        """Return a + b."""
+
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             return builder.fadd(*arguments)
 
@@ -134,17 +142,19 @@ else:
 
     @intrinsic
     def multiply_add(_context: Any, a: Any, b: Any, c: Any) -> Any:
+        """Return a * b + c, rounded once."""
+
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-            fused = cgutils.get_or_insert_function(
-                builder.module, kind, f"llvm.fma.v{LANES}f32"
-            )
+            fused = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
             return builder.call(fused, arguments)
 
         return _type(a, b, c), generate
 
     @intrinsic
     def where_positive(_context: Any, condition: Any, value: Any) -> Any:
+        """Keep the lanes of ``value`` where ``condition`` is positive; zero elsewhere."""
+
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             positive = builder.fcmp_ordered(">", arguments[0], _ZEROS)
             return builder.select(positive, arguments[1], _ZEROS)
@@ -153,6 +163,8 @@ else:
 
     @intrinsic
     def add_lanes(_context: Any, sums: Any, _row: Any, value: Any) -> Any:
+        """Add the lanes to a row of float64[rows, 16]."""
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array, row, lanes = arguments
             place = _pointer(context, builder, signature.args[0], array, (row,), _WIDE)
