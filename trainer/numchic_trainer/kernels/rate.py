@@ -48,10 +48,10 @@ from numchic_trainer.kernels.contexts import (
     sheet_size,
     sheet_start,
 )
-from numchic_trainer.kernels.dense import COLUMNS
+from numchic_trainer.kernels.lanes import LANES
 from numchic_trainer.kernels.laplace import MAX_LOG_SCALE
+from numchic_trainer.kernels.products import COLUMNS
 from numchic_trainer.kernels.rows import add_row, clear_row, copy_row
-from numchic_trainer.kernels.vectors import LANES
 from numchic_trainer.kernels.workers import Workers, partition
 
 _SHEET = 16384  # symbols of a sheet, about
