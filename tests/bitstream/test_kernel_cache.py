@@ -234,6 +234,33 @@ def test_a_changed_constant_of_another_module_is_seen(tmp_path: Path) -> None:
     assert [run(code, NUMCHIC_CACHE_DIR=cache) for _ in "12"] == [["3", "0"], ["3", "1"]]
 
 
+INTRINSIC = """
+from numba.extending import intrinsic
+from numchic_bitstream.kernels import kernel
+
+STEP = 1
+
+@intrinsic
+def moved(_, a):
+    return a(a), lambda _, builder, __, given: builder.add(given[0], given[0].type(STEP))
+
+@kernel()
+def move(a):
+    return moved(a)
+"""
+
+
+@jit_only
+def test_the_cache_depends_on_the_text_of_intrinsics(tmp_path: Path) -> None:
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; sys.dont_write_bytecode = True\n"
+    code += "from kernels import move; print(move(1), sum(move.stats.cache_hits.values()))"
+    cache = str(tmp_path / "cache")
+    for step in 1, 2:
+        (tmp_path / "kernels.py").write_text(INTRINSIC.replace("STEP = 1", f"STEP = {step}"))
+        results = [run(code, NUMCHIC_CACHE_DIR=cache) for _ in "12"]
+        assert results == [[str(1 + step), "0"], [str(1 + step), "1"]]
+
+
 class Colour(IntEnum):
     RED = 1
 

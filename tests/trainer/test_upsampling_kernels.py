@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The kernels of upsampling and contexts against the plain torch modules."""
+"""The kernels of upsampling against the plain torch modules."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from numchic_trainer import CoolChicEncoder, CoolChicEncoderParameter, Upsampling
+from numchic_trainer import Upsampling
 
 
 def gradients(output: Tensor, weights: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
-    # The IFCE of the first grid multiplies zeros: its weight has no gradient.
     found = torch.autograd.grad((output * weights).sum(), leaves, materialize_grads=True)
     return list(found)
 
@@ -43,34 +42,6 @@ def test_upsampling(x2_size: int, pre_size: int, size: tuple[int, int]) -> None:
     wide = [latent.detach().double().requires_grad_() for latent in latents]
     expected = upsampling(wide)
     trained = [p for p in upsampling.parameters() if p.requires_grad]
-    assert same(found, expected)
-    for a, b in zip(ours, gradients(expected, weights.double(), [*wide, *trained]), strict=True):
-        assert same(a, b)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 9), (37, 23), (64, 40)])
-@pytest.mark.parametrize("ifce", [(0, 2), (1, 6), None])
-def test_contexts(size: tuple[int, int], ifce: tuple[int, int] | None) -> None:
-    torch.manual_seed(size[0])
-    parameter = CoolChicEncoderParameter(
-        layers_synthesis=["3-1-linear-none"],
-        ifce_resolution=ifce,
-        output_feature_ifce=3,
-        spatial_context_arm=40,
-        img_size=size,
-    )
-    model = CoolChicEncoder(parameter)
-    grids = [torch.randn(grid.shape, requires_grad=True) for grid in model.latent_grids]
-    trained = [] if model.ifce is None else list(model.ifce.parameters())
-    found = model.contexts(grids)
-    weights = torch.randn(found.shape)
-    ours = gradients(found, weights, [*grids, *trained])
-    with torch.no_grad():
-        assert torch.equal(model.contexts(grids), found)
-    model.double()  # the plain way
-    wide = [grid.detach().double().requires_grad_() for grid in grids]
-    expected = model.contexts(wide)
-    trained = [] if model.ifce is None else list(model.ifce.parameters())
     assert same(found, expected)
     for a, b in zip(ours, gradients(expected, weights.double(), [*wide, *trained]), strict=True):
         assert same(a, b)

@@ -18,16 +18,17 @@ import numpy as np
 
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
-from numchic_trainer.kernels.dense import (
-    COLUMNS,
-    add_outer,
-    add_rows,
-    linear,
-    linear_gated,
-    linear_relu,
-)
+from numchic_trainer.kernels.lanes import LANES, accumulate, load, plus, zeros
 from numchic_trainer.kernels.laplace import laplace
-from numchic_trainer.kernels.vectors import LANES, add_lanes, load
+from numchic_trainer.kernels.products import (
+    COLUMNS,
+    LINEAR,
+    MASK,
+    RELU,
+    ROWS,
+    add_outer,
+    multiply,
+)
 
 BLOCK = 512  # symbols of a block
 STRIDE = BLOCK + LANES  # rows a power of two apart would fight for the same lines of the cache
@@ -51,24 +52,21 @@ class Shape(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """Parameters, arranged for the kernels; rows are padded with zeros.
+    """Parameters, arranged for products: rows are padded with zeros, and end with a bias.
 
-    ``hidden`` float32[L, P, D] with the identity added, ``hidden_bias`` float32[L, P], and their
-    transposes ``backward``; ``output`` float32[4, K] and ``output_bias`` float32[4] give the
-    outputs, offset included, from the last hidden layer and the context below it; ``top``
-    float32[P, 2] and ``context`` float32[P, Q] give the derivatives by the last hidden layer from
-    those by the outputs, and by the context from those by the first hidden layer and the outputs
-    below. K is P + D and Q is P + 2, but D and 2 without hidden layers. ``zeros`` float32[P].
+    ``hidden`` float32[L, P, D + 1] with the identity added; ``output`` float32[4, K + 1] gives the
+    outputs, offset included, from the last hidden layer and the context below it. ``top``
+    float32[P, 3], ``backward`` float32[L, P, D + 1] and ``context`` float32[P, Q + 1] give
+    derivatives: by the last hidden layer from those by the outputs, by the other ones from those by
+    the next layer, and by the context from those by the first hidden layer and the outputs below.
+    K is P + D and Q is P + 2, but D and 2 without hidden layers.
     """
 
     hidden: F32
-    hidden_bias: F32
-    backward: F32
     output: F32
-    output_bias: F32
     top: F32
+    backward: F32
     context: F32
-    zeros: F32
 
 
 class Sums(NamedTuple):
@@ -104,33 +102,29 @@ class Block(NamedTuple):
 
 
 @kernel(inline=True)
-def padded(n: int) -> int:
-    """Size of the next multiple of 4."""
-    return (n + 3) // 4 * 4
+def n_rows(shape: Shape) -> int:
+    """Width, padded."""
+    return (shape.width + ROWS - 1) // ROWS * ROWS
 
 
 @kernel(allocates=True)
 def make_arm(shape: Shape) -> Arm:
     """Memory for parameters, zero."""
-    n_hidden, width = shape.n_hidden, shape.width
-    rows = padded(width)
+    n_hidden, width, rows = shape.n_hidden, shape.width, n_rows(shape)
     above = rows if n_hidden > 0 else 0
     return Arm(
-        np.zeros((n_hidden, rows, width), np.float32),
-        np.zeros((n_hidden, rows), np.float32),
-        np.zeros((n_hidden, rows, width), np.float32),
-        np.zeros((_OUTPUTS, above + width), np.float32),
-        np.zeros(_OUTPUTS, np.float32),
-        np.zeros((rows, 2), np.float32),
-        np.zeros((rows, above + 2), np.float32),
-        np.zeros(rows, np.float32),
+        np.zeros((n_hidden, rows, width + 1), np.float32),
+        np.zeros((_OUTPUTS, above + width + 1), np.float32),
+        np.zeros((rows, 3), np.float32),
+        np.zeros((n_hidden, rows, width + 1), np.float32),
+        np.zeros((rows, above + 3), np.float32),
     )
 
 
 @kernel(allocates=True)
 def make_sums(shape: Shape) -> Sums:
     """Sums, zero."""
-    rows = padded(shape.width)
+    rows = n_rows(shape)
     both = 2 * rows if shape.n_hidden > 0 else rows
     return Sums(
         np.zeros((shape.n_hidden, rows * rows, LANES)),
@@ -144,7 +138,7 @@ def make_sums(shape: Shape) -> Sums:
 @kernel(allocates=True)
 def make_block(shape: Shape) -> Block:
     """Memory of a block; zeros, so that what is never written is finite."""
-    rows = padded(shape.width)
+    rows = n_rows(shape)
     return Block(
         np.zeros(((shape.n_hidden + 1) * rows, STRIDE), np.float32),
         np.zeros((_OUTPUTS, STRIDE), np.float32),
@@ -187,9 +181,9 @@ def pack(shape: Shape, flat: F32, arm: Arm) -> None:
                     arm.context[i, o] = value
         at += width * width
         for o in range(width):
-            arm.hidden_bias[layer, o] = flat[at + o]
+            arm.hidden[layer, o, width] = flat[at + o]
         at += width
-    below_output, below_g = arm.output.shape[1] - width, arm.context.shape[1] - 2
+    below_output, below_g = arm.output.shape[1] - 1 - width, arm.context.shape[1] - 3
     side = at + 2 * (width + 1)
     for o in range(2):
         for i in range(width):
@@ -206,7 +200,7 @@ def pack(shape: Shape, flat: F32, arm: Arm) -> None:
         bias = flat[at + 2 * width + o]
         if shape.stabiliser:
             bias += flat[side + 2 * width + o]
-        arm.output_bias[o] = bias - (_SCALE_OFFSET if o == 1 else _ZERO)
+        arm.output[o, below_output + width] = bias - (_SCALE_OFFSET if o == 1 else _ZERO)
 
 
 @kernel()
@@ -221,7 +215,7 @@ def _total(lanes: F64) -> float:
 def unpack(shape: Shape, sums: Sums, flat: F64) -> None:
     """Set the derivatives by all parameters, in the order of :func:`pack`."""
     n_hidden, width = shape.n_hidden, shape.width
-    rows = padded(width)
+    rows = n_rows(shape)
     at = 0
     for layer in range(n_hidden):
         for o in range(width):
@@ -242,7 +236,48 @@ def unpack(shape: Shape, sums: Sums, flat: F64) -> None:
 @kernel(inline=True)
 def bottom(shape: Shape) -> int:
     """Row of ``Block.x`` where the contexts begin, and of ``Block.g`` where the slopes do."""
-    return shape.n_hidden * padded(shape.width)
+    return shape.n_hidden * n_rows(shape)
+
+
+@kernel(inline=True)
+def _multiply(weight: F32, x: F32, n: int, y: F32, form: int, mask: F32) -> None:
+    """Set y to ``weight`` float32[O, I + 1] times n columns of x; see :func:`multiply`."""
+    multiply(
+        weight.reshape(-1),
+        weight.shape[0],
+        weight.shape[1] - 1,
+        x.reshape(-1),
+        0,
+        STRIDE,
+        y.reshape(-1),
+        STRIDE,
+        n,
+        form,
+        mask.reshape(-1),
+    )
+
+
+@kernel(inline=True)
+def _add_outer(g: F32, x: F32, n: int, sums: F64) -> None:
+    """Add products of rows of g and rows of x to ``sums`` float64[rows of g * rows of x, 16]."""
+    rows = x.shape[0]
+    add_outer(
+        g.reshape(-1), STRIDE, g.shape[0], x.reshape(-1), 0, STRIDE, rows, n, sums.reshape(-1), 0
+    )
+
+
+@kernel()
+def _add_rows(g: F32, n: int, sums: F64) -> None:
+    """Add the sums of rows of g to ``sums`` float64[rows, 16]; four are independent of another."""
+    for o in range(0, g.shape[0], ROWS):
+        a = b = c = d = zeros()
+        for k in range(0, n, LANES):
+            a, b = plus(a, load(g[o], k)), plus(b, load(g[o + 1], k))
+            c, d = plus(c, load(g[o + 2], k)), plus(d, load(g[o + 3], k))
+        accumulate(a, sums[o], 0)
+        accumulate(b, sums[o + 1], 0)
+        accumulate(c, sums[o + 2], 0)
+        accumulate(d, sums[o + 3], 0)
 
 
 @kernel()
@@ -252,14 +287,14 @@ def evaluate(shape: Shape, arm: Arm, n: int, scale: np.float32, block: Block) ->
     They are put into ``block.bits``, mu and ln scale into ``block.out``, and ``scale`` times the
     derivatives by these into the last rows of ``block.g``.
     """
-    n_hidden, rows = shape.n_hidden, padded(shape.width)
+    n_hidden, rows = shape.n_hidden, n_rows(shape)
     source = block.x[bottom(shape) :]
     for layer in range(n_hidden):
         target = block.x[layer * rows : (layer + 1) * rows]
-        linear_relu(arm.hidden[layer], arm.hidden_bias[layer], source, n, target)
+        _multiply(arm.hidden[layer], source, n, target, RELU, target)
         source = target
     last = block.x[max(n_hidden - 1, 0) * rows :]
-    linear(arm.output, arm.output_bias, last, n, block.out)
+    _multiply(arm.output, last, n, block.out, LINEAR, block.out)
     slope = block.g[bottom(shape) :]
     laplace(block.out, block.symbols[0], n, scale, block.bits[0], slope)
     end = (n + COLUMNS - 1) // COLUMNS * COLUMNS
@@ -279,36 +314,42 @@ def blank(bits: F32, slope: F32, start: int, end: int) -> None:
 def add_bits(n: int, block: Block, sums: Sums) -> None:
     """Add the bits of the block."""
     for k in range(0, n, LANES):
-        add_lanes(sums.bits, 0, load(block.bits, 0, k))
+        accumulate(load(block.bits[0], k), sums.bits[0], 0)
 
 
 @kernel()
 def add_weights(shape: Shape, n: int, block: Block, sums: Sums) -> None:
     """Add the derivatives by the parameters, for a block that was differentiated."""
-    n_hidden, rows = shape.n_hidden, padded(shape.width)
+    n_hidden, rows = shape.n_hidden, n_rows(shape)
     source = block.x[bottom(shape) :]
     for layer in range(n_hidden):
         first = (n_hidden - 1 - layer) * rows
         g = block.g[first : first + rows]
-        add_outer(g, source, n, sums.hidden[layer])
-        add_rows(g, n, sums.hidden_bias[layer])
+        _add_outer(g, source, n, sums.hidden[layer])
+        _add_rows(g, n, sums.hidden_bias[layer])
         source = block.x[layer * rows : (layer + 1) * rows]
     slope = block.g[bottom(shape) :]
-    add_outer(slope, block.x[max(n_hidden - 1, 0) * rows :], n, sums.output)
-    add_rows(slope, n, sums.output_bias)
+    _add_outer(slope, block.x[max(n_hidden - 1, 0) * rows :], n, sums.output)
+    _add_rows(slope, n, sums.output_bias)
 
 
 @kernel()
 def differentiate(shape: Shape, arm: Arm, n: int, block: Block) -> None:
-    """Derivatives by hidden layers, in ``block.g``, and by the contexts, in ``block.d_context``."""
-    n_hidden, rows = shape.n_hidden, padded(shape.width)
+    """Derivatives by the outputs of the hidden layers, in ``block.g``."""
+    n_hidden, rows = shape.n_hidden, n_rows(shape)
     slope = block.g[bottom(shape) :]
     if n_hidden > 0:
         x = block.x[(n_hidden - 1) * rows : n_hidden * rows]
-        linear_gated(arm.top, arm.zeros, slope, n, x, block.g[:rows])
+        _multiply(arm.top, slope, n, block.g[:rows], MASK, x)
     for layer in range(n_hidden - 1, 0, -1):
         first = (n_hidden - 1 - layer) * rows
         g, below = block.g[first : first + rows], block.g[first + rows : first + 2 * rows]
         x = block.x[(layer - 1) * rows : layer * rows]
-        linear_gated(arm.backward[layer], arm.zeros, g, n, x, below)
-    linear(arm.context, arm.zeros, block.g[max(n_hidden - 1, 0) * rows :], n, block.d_context)
+        _multiply(arm.backward[layer], g, n, below, MASK, x)
+
+
+@kernel()
+def differentiate_contexts(shape: Shape, arm: Arm, n: int, block: Block) -> None:
+    """Derivatives by the contexts, in ``block.d_context``, after those by the hidden layers."""
+    g = block.g[max(shape.n_hidden - 1, 0) * n_rows(shape) :]
+    _multiply(arm.context, g, n, block.d_context, LINEAR, block.d_context)

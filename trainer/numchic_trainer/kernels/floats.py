@@ -40,6 +40,8 @@ else:
 
     @intrinsic
     def power_of_two(_context: Any, n: Any) -> Any:  # noqa: ARG001
+        """Return 2**n for an integer n from -126 to 127."""
+
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             biased = builder.add(builder.fptosi(arguments[0], _INT), _INT(127))
             return builder.bitcast(builder.shl(biased, _INT(23)), _FLOAT)
@@ -48,6 +50,8 @@ else:
 
     @intrinsic
     def exponent(_context: Any, x: Any) -> Any:  # noqa: ARG001
+        """Return floor(log2(x)) of a positive normal number."""
+
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             biased = builder.lshr(builder.bitcast(arguments[0], _INT), _INT(23))
             return builder.sitofp(builder.sub(biased, _INT(127)), _FLOAT)
@@ -56,6 +60,8 @@ else:
 
     @intrinsic
     def fraction(_context: Any, x: Any) -> Any:  # noqa: ARG001
+        """Return x / 2**exponent(x) of a positive normal number, which is in [1, 2)."""
+
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             low = builder.and_(builder.bitcast(arguments[0], _INT), _INT(0x7FFFFF))
             return builder.bitcast(builder.or_(low, _INT(0x3F800000)), _FLOAT)

@@ -17,10 +17,8 @@ import numpy as np
 
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
+from numchic_trainer.kernels.lanes import LANES, accumulate, fma, load, plus, zeros
 from numchic_trainer.kernels.rows import add_scaled, clear_row
-from numchic_trainer.kernels.vectors import LANES, add, add_lanes, load, multiply_add, splat
-
-_ZERO = np.float32(0.0)
 
 
 class Level(NamedTuple):
@@ -116,15 +114,13 @@ def add_part_to_weight(own: Level, d_features: F32, grid: F32, sums: F64) -> Non
     whole = own.width - own.width % LANES
     for f in range(d_features.shape[0]):
         for r in range(own.n_rows):
-            start = r * own.width
-            total = splat(_ZERO)
+            row = d_features[f, r * own.width : (r + 1) * own.width]
+            samples, total = grid[own.first + r], zeros()
             for k in range(0, whole, LANES):
-                source = load(grid, own.first + r, k)
-                total = multiply_add(load(d_features, f, start + k), source, total)
-            add_lanes(sums, f, total)
+                total = fma(load(row, k), load(samples, k), total)
+            accumulate(total, sums[f], 0)
             for k in range(whole, own.width):
-                product = d_features[f, start + k] * grid[own.first + r, k]
-                sums[f, k - whole] += np.float64(product)
+                sums[f, k - whole] += np.float64(row[k] * samples[k])
 
 
 @kernel()
@@ -133,9 +129,9 @@ def add_to_bias(own: Level, d_features: F32, sums: F64) -> None:
     size = own.n_rows * own.width
     whole = size - size % LANES
     for f in range(d_features.shape[0]):
-        total = splat(_ZERO)
+        total = zeros()
         for k in range(0, whole, LANES):
-            total = add(total, load(d_features, f, k))
-        add_lanes(sums, f, total)
+            total = plus(total, load(d_features[f], k))
+        accumulate(total, sums[f], 0)
         for k in range(whole, size):
             sums[f, k - whole] += np.float64(d_features[f, k])

@@ -31,6 +31,7 @@ from numchic_trainer.kernels.arm import (
     blank,
     bottom,
     differentiate,
+    differentiate_contexts,
     evaluate,
     make_arm,
     make_block,
@@ -47,10 +48,10 @@ from numchic_trainer.kernels.contexts import (
     sheet_size,
     sheet_start,
 )
-from numchic_trainer.kernels.dense import COLUMNS
+from numchic_trainer.kernels.lanes import LANES
 from numchic_trainer.kernels.laplace import MAX_LOG_SCALE
+from numchic_trainer.kernels.products import COLUMNS
 from numchic_trainer.kernels.rows import add_row, clear_row, copy_row
-from numchic_trainer.kernels.vectors import LANES
 from numchic_trainer.kernels.workers import Workers, partition
 
 _SHEET = 16384  # symbols of a sheet, about
@@ -124,8 +125,8 @@ def _level(tables: _Tables, rows: _Rows, shift: int) -> ifce.Level:
 
 @kernel(inline=True)
 def _shift(tables: _Tables, k: int, j: int) -> int:
-    """Halvings of the size between the features of grid k, which are like grid k + 1, and grid j."""
-    return tables.grids[j, 3] - tables.grids[k + 1, 3]
+    """Halvings of the size from the features of grid k, which are like grid k + 1, to grid j."""
+    return tables.grids[j, 3] - tables.grids[k + 1, 3]  # type: ignore[no-any-return]
 
 
 @kernel()
@@ -302,7 +303,9 @@ def _sheet(
     for position in range(0, n_symbols, BLOCK):
         n = min(BLOCK, n_symbols - position)
         here = start + position
-        gather(memory.sheet, width, here, (n + COLUMNS - 1) // COLUMNS * COLUMNS, n_spatial, contexts)
+        gather(
+            memory.sheet, width, here, (n + COLUMNS - 1) // COLUMNS * COLUMNS, n_spatial, contexts
+        )
         copy_row(memory.sheet[here : here + n], block.symbols[0, :n])
         if has_features:
             _copy_features(memory.features, pitch, position, n, n_spatial, contexts)
@@ -313,6 +316,7 @@ def _sheet(
             _keep_details(rows, width, position, n, block, tables.grids[rows.grid, 0], details)
         if differentiated:
             differentiate(shape, arm, n, block)
+            differentiate_contexts(shape, arm, n, block)
             add_weights(shape, n, block, sums)
             scatter(block.d_context, width, here, n, n_spatial, memory.d_sheet)
             own = memory.d_sheet[here : here + n]
@@ -383,7 +387,11 @@ def _sweep(
     for band in range(first_band, end_band):
         k, first, end = tables.bands[band, 0], tables.bands[band, 1], tables.bands[band, 2]
         start, end_symbol, sizes = _extent(tables, k)
-        grid, width, has_features = symbols[start:end_symbol].reshape(sizes), sizes[1], tables.grids[k, 5] > 0
+        grid, width, has_features = (
+            symbols[start:end_symbol].reshape(sizes),
+            sizes[1],
+            tables.grids[k, 5] > 0,
+        )
         memory.d_weight[:] = 0.0
         if not has_features:
             block.x[bottom(shape) + tables.sizes[0] :] = _ZERO
@@ -502,9 +510,7 @@ def _tables(header: CoolChicHeader, bands: Sequence[tuple[int, int, int]]) -> tu
 
 def _shape(header: CoolChicHeader) -> Shape:
     width = header.derived.arm_width
-    return Shape(
-        header.n_hidden_layers_arm, width, bool(header.linear_stabiliser_arm), width == 2
-    )
+    return Shape(header.n_hidden_layers_arm, width, bool(header.linear_stabiliser_arm), width == 2)
 
 
 class RateSweep:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypedDict, cast
 
 import torch
@@ -15,14 +16,15 @@ from numchic_bitstream.v5 import expgolomb
 from numchic_bitstream.v5.complexity import Macs, count_macs
 from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import CoolChicHeader, Descriptor, Resize
+from numchic_trainer.kernels.rate import RateSweep
+from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.arm import Arm
-from numchic_trainer.model.arrays import has_kernels
-from numchic_trainer.model.gather import gather
+from numchic_trainer.model.arrays import as_array, has_kernels
 from numchic_trainer.model.ifce import Ifce
 from numchic_trainer.model.laplace import laplace_bits
 from numchic_trainer.model.module import ParameterModule
 from numchic_trainer.model.quantise import NoiseType, QuantizerType, quantise
-from numchic_trainer.model.rate import arm_bits, arm_rate
+from numchic_trainer.model.rate import arm_rate, latent_rate
 from numchic_trainer.model.synthesis import Synthesis, parse_layer
 from numchic_trainer.model.upsampling import Upsampling
 
@@ -272,13 +274,12 @@ class CoolChicEncoder(ParameterModule):
         if AC_MAX_VAL != -1:
             quantised = torch.clamp(quantised, -AC_MAX_VAL, AC_MAX_VAL + 1)
         grids = self._split(quantised)
-        contexts = self.contexts(grids)
-        rate = self._rate(contexts, quantised)
+        rate = self.latent_rate(grids)
         dense = self.dense(grids, no_common_randomness, only_common_randomness)
         additional: dict[str, Any] = {}
         if flag_additional_outputs:
             with torch.no_grad():
-                bits, mu, scale = self._bits(contexts, quantised)
+                bits, mu, scale = self._details(grids)
             additional = {
                 "latents": grids,
                 "rate": self._split(bits),
@@ -289,22 +290,34 @@ class CoolChicEncoder(ParameterModule):
         return {"raw_out": self.render(dense), "rate": rate, "additional_data": additional}
 
     def latent_rate(self, grids: list[Tensor], contexts: Tensor | None = None) -> Tensor:
-        """Bits of quantised grids, a scalar; ``contexts`` are computed unless given."""
+        """Bits of quantised grids, a scalar; ``contexts`` are those of the grids, if at hand."""
         flat = torch.cat([grid.flatten() for grid in grids])
+        if not has_kernels(flat):
+            return self._plain_details(grids, contexts)[0].sum()
+        if contexts is None:
+            return latent_rate(self._sweep, flat, rate_parameters(self))
+        return arm_rate(contexts, flat, *self._arm_layers())
+
+    @cached_property
+    def _sweep(self) -> RateSweep:
+        return RateSweep(self.header, Workers())
+
+    def _details(self, grids: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Bits, mu and scale of every symbol, without gradient."""
+        flat = torch.cat([grid.flatten() for grid in grids])
+        if not has_kernels(flat):
+            return self._plain_details(grids)
+        weights = [as_array(parameter) for parameter in rate_parameters(self)]
+        bits, mu, scale = map(torch.from_numpy, self._sweep.details(as_array(flat), weights))
+        return bits, mu, scale
+
+    def _plain_details(
+        self, grids: list[Tensor], contexts: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Bits, mu and scale of every symbol, in plain torch."""
         contexts = self.contexts(grids) if contexts is None else contexts
-        return self._rate(contexts, flat)
-
-    def _rate(self, contexts: Tensor, symbols: Tensor) -> Tensor:
-        if has_kernels(symbols):
-            return arm_rate(contexts, symbols, *self._arm_layers())
-        return self._bits(contexts, symbols)[0].sum()
-
-    def _bits(self, contexts: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Bits, mu and scale of every symbol."""
-        if has_kernels(symbols):
-            return arm_bits(contexts, symbols, *self._arm_layers())
         mu, scale, _ = self.arm(contexts.t())
-        return laplace_bits(symbols, mu, scale), mu, scale
+        return laplace_bits(torch.cat([grid.flatten() for grid in grids]), mu, scale), mu, scale
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         sizes = [grid.n_samples for grid in self.grids]
@@ -320,12 +333,6 @@ class CoolChicEncoder(ParameterModule):
 
     def contexts(self, grids: list[Tensor]) -> Tensor:
         """Contexts of all latents, channel first: shape (D, number of latents)."""
-        features: list[Tensor | None] = [None] * len(grids)
-        if self.ifce is not None:
-            features = self.ifce.coarse(grids)
-        n_spatial, n_features = self.param.spatial_context_arm, self.header.output_feature_ifce
-        if has_kernels(grids[0]):
-            return gather(grids, features, n_spatial, n_features)
         spatial = torch.cat([self._spatial(grid) for grid in grids], 1)
         if self.ifce is None:
             return spatial
@@ -454,6 +461,14 @@ class CoolChicEncoder(ParameterModule):
             ]
             lines.append(f"{module:12s} {macs:14d} {sum(sizes):12d}")
         return "\n".join(lines)
+
+
+def rate_parameters(model: CoolChicEncoder) -> list[nn.Parameter]:
+    """Parameters of ARM and IFCE, in the order of the rate sweep."""
+    layers: list[Any] = [*model.arm.hidden, model.arm.output]
+    layers += [] if model.arm.stabiliser is None else [model.arm.stabiliser]
+    layers += [] if model.ifce is None else list(model.ifce.layers.values())
+    return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
 
 
 def _descriptor(value: Any) -> DescriptorCoolChic:
