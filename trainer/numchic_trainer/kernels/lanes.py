@@ -23,6 +23,9 @@ LANES = 16
 Lanes = F32
 """Of shape (16,) where kernels are run as they are written."""
 
+# The signatures of intrinsics are those of their twins, which say what they do.
+# ruff: noqa: D103, ARG001
+
 
 def _load(array: F32, i: int) -> Lanes:
     """Take array[i] to array[i + 15]."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Products of small matrices with many columns, and their derivatives.
 
-Matrices are flat: element (i, k) of one with ``size`` columns in memory is at ``at + i * size + k``.
+Matrices are flat: element (i, k) of one with ``size`` columns in memory is at
+``at + i * size + k``.
 """
 
 from __future__ import annotations
