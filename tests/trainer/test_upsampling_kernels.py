@@ -23,7 +23,7 @@ def same(found: Tensor, expected: Tensor) -> bool:
 
 
 @pytest.mark.parametrize(("x2_size", "pre_size"), [(8, 7), (4, 1), (6, 3), (10, 5)])
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (37, 23), (40, 64)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (37, 23), (40, 64), (65, 130)])
 def test_upsampling(x2_size: int, pre_size: int, size: tuple[int, int]) -> None:
     torch.manual_seed(x2_size)
     upsampling = Upsampling(x2_size, pre_size, 3, 2)

@@ -11,7 +11,7 @@ import numpy as np
 
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
-from numchic_trainer.kernels.blocks import BLOCK, LANES, STRIP, add_rows
+from numchic_trainer.kernels.lanes import LANES, accumulate, load
 from numchic_trainer.kernels.workers import Workers, partition
 
 _LEAST = 32768  # pixels of a part

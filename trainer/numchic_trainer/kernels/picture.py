@@ -15,7 +15,7 @@ from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_trainer.kernels.lanes import LANES
-from numchic_trainer.kernels.products import COLUMNS
+from numchic_trainer.kernels.products import COLUMNS, add_folded
 from numchic_trainer.kernels.synthesis import (
     Network,
     Planes,
@@ -34,7 +34,6 @@ from numchic_trainer.kernels.upsampling import (
     STEP,
     Level,
     Pyramid,
-    add_folded,
     copy,
     double_row,
     halve_row,
@@ -86,7 +85,7 @@ class PictureSweep:
         )
         self._planes = Planes(self._network, height, width, workers)
         self._network.make_sums(max(len(self._parts), self._planes.n_parts))
-        self._pair = (*self._pyramid.levels, NOTHING)[:2]
+        self._fine, self._coarse = (*self._pyramid.levels, NOTHING)[:2]
 
     @staticmethod
     def fits(header: CoolChicHeader) -> bool:
@@ -119,7 +118,8 @@ class PictureSweep:
 
         def work(p: int) -> None:
             _render(
-                *self._pair,
+                self._fine,
+                self._coarse,
                 pyramid.taps,
                 pyramid.dense,
                 self._noise,
@@ -137,7 +137,7 @@ class PictureSweep:
     def differentiate(
         self,
         symbols: F32,
-        weights: Sequence[F32],
+        weights: Sequence[F32],  # noqa: ARG002 - they are kept in the form of the kernels
         d_raw: F32,
         d_symbols: F32,
         d_weights: Sequence[F32],
@@ -163,7 +163,8 @@ class PictureSweep:
 
         def work(p: int) -> None:
             _differentiate(
-                *self._pair,
+                self._fine,
+                self._coarse,
                 pyramid.taps,
                 pyramid.dense,
                 self._noise,
@@ -277,9 +278,7 @@ def _differentiate(
         copy(d_x, 0, n * width, d_dense, fine.dense + place)
         for i in range(n):
             at = size + i * width
-            halve_row(
-                fine, coarse, taps, dense, m + i, rows, d_x, at, size, columns, tap_lanes
-            )
+            halve_row(fine, coarse, taps, dense, m + i, rows, d_x, at, size, columns, tap_lanes)
     add_folded(lanes, sums)
     if coarse.channels > 0:
         add_folded(tap_lanes, tap_sums[fine.taps : fine.taps + STEP])

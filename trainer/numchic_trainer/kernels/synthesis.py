@@ -315,7 +315,16 @@ def pointwise_forward(
         )
         _store(out, _BLOCK, n_block, trunk, at + start, plane)
         multiply(
-            layers.stabiliser, ROWS, sizes.n_inputs, x, start, size, out, _BLOCK, n_block, LINEAR,
+            layers.stabiliser,
+            ROWS,
+            sizes.n_inputs,
+            x,
+            start,
+            size,
+            out,
+            _BLOCK,
+            n_block,
+            LINEAR,
             out,
         )
         _store(out, _BLOCK, n_block, side, at + start, plane)
@@ -338,9 +347,7 @@ def _store(block: F32, size: int, n: int, planes: F32, at: int, plane: int) -> N
 
 
 @kernel()
-def _fetch(
-    planes: F32, at: int, plane: int, n: int, block: F32, block_at: int, size: int
-) -> None:
+def _fetch(planes: F32, at: int, plane: int, n: int, block: F32, block_at: int, size: int) -> None:
     """Undo :func:`_store`; up to a multiple of 32 columns there follow zeros."""
     for c in range(CHANNELS):
         place = block_at + c * size
@@ -377,7 +384,16 @@ def pointwise_backward(
         _fetch(d_side, at + start, plane, n_block, g, sizes.n_hidden * _BLOCK, _BLOCK)
         _evaluate_hidden(sizes, layers, scratch, size, start, n_block)
         multiply(
-            layers.to_hidden, sizes.n_hidden, CHANNELS, d_out, 0, _BLOCK, g, _BLOCK, n_block, MASK,
+            layers.to_hidden,
+            sizes.n_hidden,
+            CHANNELS,
+            d_out,
+            0,
+            _BLOCK,
+            g,
+            _BLOCK,
+            n_block,
+            MASK,
             h,
         )
         add_outer(g, _BLOCK, sizes.g_rows, x, start, size, sizes.x_rows, columns, lanes, 0)
@@ -476,9 +492,7 @@ def _spatial(
         plane = (n_rows + 2) * size
         _fill_window(x, layer * n, height, width, chunk - 1, n_rows + 2, True, window)
         for i in range(n_rows):
-            _convolve_row(
-                window, i * size, size, plane, weights, layer * _LAYER, rows, 0, width
-            )
+            _convolve_row(window, i * size, size, plane, weights, layer * _LAYER, rows, 0, width)
             for c in range(CHANNELS):
                 place = (c * height + chunk + i) * width
                 for k in range(0, width, LANES):
@@ -513,7 +527,7 @@ def _spatial_backward(
     lanes = np.zeros(_LAYER * LANES)
     rows = np.zeros(CHANNELS * size, np.float32)
     total = np.zeros(CHANNELS * size, np.float32)
-    d_at = 0 if is_last else (layer + 1) * n
+    d_at, w = 0 if is_last else (layer + 1) * n, layer * _LAYER
     for chunk in range(start, end, n_window):
         n_rows = min(n_window, end - chunk)
         plane, d_plane = (n_rows + 2) * size, (n_rows + 4) * size
@@ -529,7 +543,9 @@ def _spatial_backward(
             # A row at the border also stands for the one outside, and so does a column.
             for j in range(i - 1 if m == 0 else i, i + 2 if m == height - 1 else i + 1):
                 w = layer * _LAYER
-                _convolve_row(d_window, j * size + size, size, d_plane, turned, w, rows, -1, width + 1)
+                _convolve_row(
+                    d_window, j * size + size, size, d_plane, turned, w, rows, -1, width + 1
+                )
                 for k in range(0, CHANNELS * size, LANES):
                     save(plus(load(total, k), load(rows, k)), total, k)
             for c in range(CHANNELS):
@@ -688,9 +704,7 @@ def _pointwise_backward(
         n = min(_BLOCK, end - at)
         for c in range(sizes.n_inputs):
             copy(x, c * plane + at, n, scratch.x, c * _BLOCK)
-        pointwise_backward(
-            sizes, layers, scratch, _BLOCK, n, d_trunk, d_side, at, plane, lanes
-        )
+        pointwise_backward(sizes, layers, scratch, _BLOCK, n, d_trunk, d_side, at, plane, lanes)
         for c in range(sizes.n_inputs):
             copy(scratch.d_x, c * _BLOCK, n, d_x, c * plane + at)
     add_folded(lanes, sums)

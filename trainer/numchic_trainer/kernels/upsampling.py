@@ -35,7 +35,7 @@ from numchic_trainer.kernels.lanes import (
     spread,
     zeros,
 )
-from numchic_trainer.kernels.products import add_folded, padded
+from numchic_trainer.kernels.products import add_folded
 from numchic_trainer.kernels.workers import Part, Workers, partition
 
 ROOM = 2 * LANES
@@ -143,23 +143,26 @@ class Pyramid:
         n = coarsest.height * coarsest.width
         self.dense[coarsest.dense : coarsest.dense + n] = symbols[coarsest.symbols :][:n]
         for i in range(len(self.levels) - 2, -1, -1):
-            pair, parts = (self.levels[i], self.levels[i + 1]), self.parts(i)
-            doubles = i > 0 or self.is_whole
+            self._upsample_level(i, symbols)
 
-            def work(p: int, pair: _Pair = pair, parts: _Parts = parts, d: bool = doubles) -> None:
-                _upsample(*pair, self.taps, symbols, self.dense, *parts[p], d)
+    def _upsample_level(self, i: int, symbols: F32) -> None:
+        fine, coarse, parts = self.levels[i], self.levels[i + 1], self.parts(i)
+        doubles = i > 0 or self.is_whole
 
-            self.workers.run(work, len(parts))
+        def work(p: int) -> None:
+            _upsample(fine, coarse, self.taps, symbols, self.dense, *parts[p], doubles)
+
+        self.workers.run(work, len(parts))
 
     def begin_backward(self) -> None:
         """Clear the sums and, if the pyramid is whole, fill ``columns`` of the finest level."""
         self.sums[:] = 0.0
         if self.is_whole and len(self.levels) > 1:
-            parts = self.parts(0)
+            fine, coarse, parts = self.levels[0], self.levels[1], self.parts(0)
 
             def work(p: int) -> None:
                 arrays = (self.taps, self.dense, self.d_dense, self.columns)
-                _halve(*self.levels[:2], *arrays, *parts[p], self.sums[p])
+                _halve(fine, coarse, *arrays, *parts[p], self.sums[p])
 
             self.workers.run(work, len(parts))
 
@@ -169,21 +172,20 @@ class Pyramid:
         Before, ``columns`` and the first channel of ``d_dense`` are filled at the finest level.
         """
         for i in range(len(self.levels) - 1):
-            triple, parts = (*self.levels, NOTHING)[i : i + 3], self.parts(i)
-
-            def work(p: int, triple: _Triple = triple, parts: _Parts = parts) -> None:
-                arrays = (self.taps, symbols, self.dense, self.d_dense, self.columns)
-                _backward(*triple, *arrays, *parts[p], d_symbols, self.sums[p])
-
-            self.workers.run(work, len(parts))
+            self._backward_level(i, symbols, d_symbols)
         coarsest = self.levels[-1]
         n = coarsest.height * coarsest.width
         d_symbols[coarsest.symbols :][:n] += self.d_dense[coarsest.dense :][:n]
 
+    def _backward_level(self, i: int, symbols: F32, d_symbols: F32) -> None:
+        fine, coarse, coarser = (*self.levels, NOTHING)[i : i + 3]
+        parts = self.parts(i)
 
-_Pair = tuple[Level, Level]
-_Triple = tuple[Level, ...]
-_Parts = list[Part]
+        def work(p: int) -> None:
+            arrays = (self.taps, symbols, self.dense, self.d_dense, self.columns)
+            _backward(fine, coarse, coarser, *arrays, *parts[p], d_symbols, self.sums[p])
+
+        self.workers.run(work, len(parts))
 
 
 @kernel()

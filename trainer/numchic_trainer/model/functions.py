@@ -88,8 +88,8 @@ class _Upsample(torch.autograd.Function):
         pyramid.upsample(symbols)
         ctx.pyramid, ctx.symbols = pyramid, symbols
         ctx.shapes = [tensor.shape for tensor in tensors]
-        shape = (n_latents, *latents[0].shape)
-        return torch.from_numpy(pyramid.dense).narrow(0, 0, shape[0] * latents[0].numel()).view(shape)
+        n_numbers = n_latents * latents[0].numel()
+        return torch.from_numpy(pyramid.dense[:n_numbers]).view(n_latents, *latents[0].shape)
 
     @staticmethod
     @once_differentiable
@@ -119,15 +119,16 @@ class _Synthesise(torch.autograd.Function):
         network = Network(n_inputs, n_seen, n_hidden, n_spatial, has_stabiliser)
         network.set_weights([as_array(weight) for weight in weights])
         sweep = SynthesisSweep(network, x.shape[1], x.shape[2], Workers())
-        ctx.sweep, ctx.x = sweep, as_array(x)
-        ctx.shapes = [weight.shape for weight in weights]
-        return torch.from_numpy(sweep.forward(ctx.x))
+        ctx.save_for_backward(x, *weights)
+        ctx.sweep = sweep
+        return torch.from_numpy(sweep.forward(as_array(x)))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_raw: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives by all arguments."""
-        d_x, d_weights = torch.empty(ctx.x.shape), [torch.empty(shape) for shape in ctx.shapes]
-        ctx.sweep.backward(ctx.x, as_array(d_raw), d_x.numpy())
+        x, *weights = ctx.saved_tensors
+        d_x, d_weights = torch.empty(x.shape), [torch.empty(weight.shape) for weight in weights]
+        ctx.sweep.backward(as_array(x), as_array(d_raw), d_x.numpy())
         ctx.sweep.network.get_d_weights([gradient.numpy() for gradient in d_weights])
         return None, d_x, *d_weights

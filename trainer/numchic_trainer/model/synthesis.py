@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from numchic_bitstream.v5.headers import SynthesisLayer
+from numchic_trainer.kernels.synthesis import is_usual
 from numchic_trainer.model.arrays import has_kernels
+from numchic_trainer.model.functions import synthesise
 from numchic_trainer.model.module import ParameterModule
-from numchic_trainer.model.pointwise import pointwise
-from numchic_trainer.model.spatial import MAX_CHANNELS, spatial
 
 _LAYER = re.compile(r"(\d+)-(\d+)-(linear|residual)-(none|relu)")
 
@@ -79,9 +79,7 @@ class SynthesisConv2d(ParameterModule):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to a tensor of shape (B, in_channels, H, W)."""
         reach = self.weight.shape[-1] // 2
-        if reach and len(x) == 1 and has_kernels(x) and max(self.weight.shape[:2]) <= MAX_CHANNELS:
-            y = spatial(x[0], self.weight, self.bias)[None]
-        elif reach:
+        if reach:
             y = F.conv2d(F.pad(x, (reach,) * 4, mode="replicate"), self.weight, self.bias)
         else:
             # A matrix product is several times quicker than a 1 x 1 convolution on a CPU.
@@ -146,13 +144,16 @@ class Synthesis(ParameterModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the synthesis on a tensor of shape (B, input_ft, H, W)."""
-        if self._begins_pointwise() and len(x) == 1 and has_kernels(x):
-            y, side = self._pointwise(x)
-            y = self._trunk(y, 2)
+        if is_usual(self.layer_forms) and len(x) == 1 and has_kernels(x):
+            layers = cast("list[SynthesisConv2d]", list(self.trunk))
+            layers += [] if self.stabiliser is None else [self.stabiliser]
+            weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+            y = synthesise(x[0], self.n_latents, weights)[None]
         else:
-            y = self._trunk(x, 0)
-            side = None if self.stabiliser is None else self.stabiliser(x[:, : self.n_latents])
-        return self.transform(y if side is None else y + side)
+            y = self._trunk(x)
+            if self.stabiliser is not None:
+                y = y + self.stabiliser(x[:, : self.n_latents])
+        return self.transform(y)
 
     def transform(self, y: Tensor) -> Tensor:
         """Apply the output transform to what trunk and stabiliser give."""
@@ -161,36 +162,13 @@ class Synthesis(ParameterModule):
         transformed: Tensor = self.output_transform(y)
         return transformed
 
-    def _trunk(self, x: Tensor, first: int) -> Tensor:
-        """Run the layers from ``first`` on."""
+    def _trunk(self, x: Tensor) -> Tensor:
         y = x
-        for layer, form in list(zip(self.trunk, self.layer_forms, strict=True))[first:]:
+        for layer, form in zip(self.trunk, self.layer_forms, strict=True):
             y = layer(y)
             if form.non_linearity == "relu":
                 y = torch.relu(y)
         return y
-
-    def _begins_pointwise(self) -> bool:
-        """Whether the first two layers have the usual form, and as many outputs as the last."""
-        forms = [(f.k_size, f.mode, f.non_linearity) for f in self.layer_forms[:2]]
-        usual = forms == [(1, "linear", "relu"), (1, "linear", "none")]
-        return usual and self.layer_forms[1].out_ft == self.layer_forms[-1].out_ft
-
-    def _pointwise(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """First two layers and stabiliser, fused."""
-        weights: list[Tensor] = []
-        for layer in cast("list[SynthesisConv2d]", list(self.trunk[:2])):
-            weights += [layer.weight[:, :, 0, 0], layer.bias]
-        if self.stabiliser is not None:
-            unseen = x.shape[1] - self.n_latents  # channels of common randomness
-            weights.append(F.pad(self.stabiliser.weight[:, :, 0, 0], (0, unseen)))
-            weights.append(self.stabiliser.bias)
-        else:
-            n_outputs = self.layer_forms[1].out_ft
-            weights += [x.new_zeros(n_outputs, x.shape[1]), x.new_zeros(n_outputs)]
-        trunk, side = pointwise(x[0].flatten(1), *weights)
-        shape = (1, -1, *x.shape[2:])
-        return trunk.view(shape), None if self.stabiliser is None else side.view(shape)
 
     def get_param(self, which: Literal["weight", "bias"] | None = None) -> OrderedDict[str, Tensor]:
         """Return a copy of the weights, the biases or (None) both."""

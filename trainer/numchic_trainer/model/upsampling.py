@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from numchic_trainer.kernels.upsampling import HALF
 from numchic_trainer.model.arrays import has_kernels
+from numchic_trainer.model.functions import upsample
 from numchic_trainer.model.module import ParameterModule
-from numchic_trainer.model.resample import upsampling_step
 
 # First halves of the initial kernels; both signs flipped, harmless since applied twice.
 _BICUBIC = (0.0351562, 0.1054687, -0.2617187, -0.8789063)
@@ -179,14 +180,22 @@ class Upsampling(ParameterModule):
             Channels in the order of the latents.
         """
         *finer, dense = decoder_side_latent
-        for step, latent in enumerate(reversed(finer)):
-            x2 = cast("_Double", self.x2[min(step, len(self.x2) - 1)])
-            preconcat = cast("_Filter", self.preconcat[min(step, len(self.preconcat) - 1)])
-            if latent.shape[:2] == (1, 1) and has_kernels(latent):
-                planes = upsampling_step(latent[0, 0], dense[0], preconcat.weight, x2.weight)
-                dense = planes[None]
-            else:
-                height, width = latent.shape[-2:]
-                doubled = x2(dense)[..., :height, :width]
-                dense = torch.cat([preconcat(latent), doubled], 1)
+        x2, preconcat = self._filters(len(finer))
+        x2_weights, preconcat_weights = [f.weight for f in x2], [f.weight for f in preconcat]
+        fits = all(w.numel() <= HALF for w in x2_weights + preconcat_weights)
+        if fits and all(x.shape[:2] == (1, 1) and has_kernels(x) for x in decoder_side_latent):
+            latents = [latent[0, 0] for latent in decoder_side_latent]
+            return upsample(latents, x2_weights, preconcat_weights)[None]
+        for latent, double, single in zip(reversed(finer), x2, preconcat, strict=True):
+            height, width = latent.shape[-2:]
+            dense = torch.cat([single(latent), double(dense)[..., :height, :width]], 1)
         return dense
+
+    def _filters(self, n_steps: int) -> tuple[list[_Double], list[_Filter]]:
+        """Filters of every step, coarsest first."""
+        x2 = cast("list[_Double]", list(self.x2))
+        preconcat = cast("list[_Filter]", list(self.preconcat))
+        return (
+            [x2[min(step, len(x2) - 1)] for step in range(n_steps)],
+            [preconcat[min(step, len(preconcat) - 1)] for step in range(n_steps)],
+        )
