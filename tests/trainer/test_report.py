@@ -45,3 +45,15 @@ def test_same_input_same_report_and_no_log(tmp_path: Path) -> None:
     first = [path.read_bytes() for path in write_report(tmp_path, source, stream, [])]
     again = [path.read_bytes() for path in write_report(tmp_path, source, stream, [])]
     assert first == again
+
+
+@pytest.mark.parametrize("source", [rgb(21, 34), rgb(1, 1), yuv_picture(10, 17, "yuv420", 10)])
+def test_weights_have_a_figure(source: Picture, tmp_path: Path) -> None:
+    weights = np.zeros((source.height, source.width), np.float32)
+    weights[0, 0] = weights.size
+    result = encode(source, TrainConfig(preset="lop", iterations=2, rdoq=False), weights=weights)
+    paths = write_report(tmp_path, source, result.stream, result.log, weights)
+    assert [path.name for path in paths] == [FIGURES[0], "weights.png", *FIGURES[1:], "index.html"]
+    page = paths[-1].read_text()
+    assert "weights.png" in page
+    assert f"weighted mse: {1000 * result.distortion:.4f}e-3" in page

@@ -51,6 +51,8 @@ WRONG: list[tuple[str, Any]] = [
     ("target_psnr", float("inf")),
     ("target_psnr", 100),
     ("tune", "beauty"),
+    ("weights", ""),
+    ("weights", np.ones((2, 2))),
     ("init", None),
     ("init", ""),
     ("init", b"a.cool"),
