@@ -11,6 +11,7 @@ import torch
 
 from numchic import Picture
 from numchic_trainer import TrainConfig
+from numchic_trainer.config import Start
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.start import starting_points
@@ -53,7 +54,7 @@ def made(name: str) -> tuple[CoolChicEncoder, Target]:
     task = Task(source, config, settings["preset"])
     target = task.target(1e-3, "cpu")
     model = task.model(target)
-    start = "zero" if source.data_type != "rgb" else "shared"
+    start: Start = "zero" if source.data_type != "rgb" else "shared"
     candidates = starting_points(model, config, start, task.preset, target, rgb=task.is_rgb)
     model.set_param(candidates[0])
     generator = torch.Generator().manual_seed(1)
@@ -128,7 +129,7 @@ def test_a_loss_that_is_no_number_moves_nothing() -> None:
     model, target = made("lop")
     before = model.get_param()
     with torch.no_grad():
-        model.synthesis.trunk[0].bias.fill_(torch.nan)
+        model.get_parameter("synthesis.trunk.0.bias").fill_(torch.nan)
     engine = SweepEngine(model, 0, Workers())
     assert np.isnan(engine.iterate(STEP, target))
     torch.testing.assert_close(model.get_param()["latent_grids.0"], before["latent_grids.0"])

@@ -49,7 +49,7 @@ def test_value_and_derivative(n: int, weighted: bool, identity: bool) -> None:
     case = Case(n, weighted, identity)
     leaf = torch.from_numpy(case.raw).double().requires_grad_()
     expected = plain(leaf, case)
-    expected.backward()
+    expected.backward()  # type: ignore[no-untyped-call]
     d_raw = np.full_like(case.raw, np.nan)
     found = case.sweep(Workers()).differentiate(case.raw, d_raw)
     assert found == pytest.approx(expected.item(), rel=1e-5)

@@ -34,8 +34,12 @@ def test_every_part_is_done_once(n_threads: int, n_parts: int) -> None:
 
 def test_several_threads_are_at_work() -> None:
     barrier = threading.Barrier(3, timeout=30)
+
+    def wait() -> None:
+        barrier.wait()
+
     with Workers(3) as workers:
-        workers.run(lambda _: barrier.wait() and None, 3)
+        workers.run(lambda _: wait(), 3)
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])

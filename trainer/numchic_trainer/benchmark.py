@@ -199,7 +199,7 @@ def encodes(
     iterations: list[int] | None,
     **axes: list[Any],
 ) -> None:
-    """Whole encodes: J, size, time, of which fixed, and the largest memory of the process so far."""
+    """Whole encodes: J, size, time, of which fixed, and the largest memory of the process."""
     names = {
         "presets": "preset",
         "efforts": "effort",
@@ -207,7 +207,7 @@ def encodes(
         "lambdas": "lmbda",
         "seeds": "seed",
     }
-    cases = itertools.product(pictures, iterations or [None], *(axes[name] for name in names))
+    cases = itertools.product(pictures, [*(iterations or (None,))], *(axes[name] for name in names))
     rows = (
         measure_encode(
             picture, iterations=n, threads=threads, **dict(zip(names.values(), case, strict=True))

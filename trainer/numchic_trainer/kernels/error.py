@@ -14,6 +14,7 @@ from numchic_bitstream.kernels import kernel
 from numchic_trainer.kernels.lanes import LANES, accumulate, load
 from numchic_trainer.kernels.workers import Workers, partition
 
+_BLOCK = 512  # pixels that are worked on at a time
 _LEAST = 32768  # pixels of a part
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 
@@ -65,7 +66,7 @@ class SquaredErrorSweep:
         return weighted, self._sweep(raw, self._unweighted, True, nothing)
 
     def _sweep(self, raw: F32, weights: F32, rounded: bool, d_raw: F32) -> float:
-        sums = np.zeros((len(self._parts), 1, LANES))
+        sums = np.zeros((len(self._parts), LANES))
         maximum = self._maximum if rounded else _ZERO
 
         def work(i: int) -> None:
@@ -75,7 +76,7 @@ class SquaredErrorSweep:
             )
 
         self._workers.run(work, len(self._parts))
-        return float(sums.sum(axis=(1, 2)).sum()) / raw.size
+        return float(sums.sum()) / raw.size
 
 
 @kernel()
@@ -107,19 +108,17 @@ def _squared_error(
     sums: F64,
 ) -> None:
     """Sum over the pixels ``start`` to ``end``; samples are rounded if ``maximum`` is not zero."""
-    y = np.empty(BLOCK, np.float32)
-    slopes = np.empty((3, BLOCK), np.float32)
-    errors = np.zeros((1, BLOCK), np.float32)
-    tile = np.empty((2, 1, STRIP), np.float32)
-    weight = np.ones(BLOCK, np.float32)
+    y = np.empty(_BLOCK, np.float32)
+    slopes = np.empty((3, _BLOCK), np.float32)
+    errors = np.zeros(_BLOCK, np.float32)
+    weight = np.ones(_BLOCK, np.float32)
     factor = _TWO / np.float32(raw.size)
-    for first in range(start, end, BLOCK):
-        n = min(BLOCK, end - first)
+    for first in range(start, end, _BLOCK):
+        n = min(_BLOCK, end - first)
         if weights.size > 0:
             weight[:n] = weights[first : first + n]
-        row = errors[0]
-        for k in range(BLOCK):
-            row[k] = _ZERO
+        for k in range(_BLOCK):
+            errors[k] = _ZERO
         for c in range(3):
             _transformed(transform, c, raw, first, n, y)
             wanted, slope = original[c][first:], slopes[c]
@@ -132,9 +131,10 @@ def _squared_error(
                 clamped = y[k] if np.isnan(y[k]) else clamped
                 difference = clamped - wanted[k]
                 weighted = weight[k] * difference
-                row[k] += weighted * difference
+                errors[k] += weighted * difference
                 slope[k] = factor * weighted if inside else _ZERO
-        add_rows(errors, tile, sums)
+        for k in range(0, _BLOCK, LANES):
+            accumulate(load(errors, k), sums, 0)
         if d_raw.size > 0:
             for c in range(3):
                 _slope(transform, c, slopes, n, d_raw[c, first:])

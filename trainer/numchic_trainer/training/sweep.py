@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from numchic_bitstream.arrays import F32
 from numchic_trainer.kernels.adam import adam
@@ -36,6 +36,7 @@ from numchic_trainer.training.flat import Flat
 from numchic_trainer.training.target import Evaluation, Target
 
 _EPS = 1e-8
+_SOAP = "soap/"  # before the names of its state
 
 
 class SweepEngine:
@@ -58,7 +59,7 @@ class SweepEngine:
         self._networks = Flat([*by_rate, *by_picture])
         self._n_rate = len(by_rate)
         self._steps = steps_of(model, [*by_rate, *by_picture])
-        self._latents = Flat(list(cast("nn.ParameterList", model.latent_grids)))
+        self._latents = Flat(list(model.latent_grids))
         self._buffers: _Buffers | None = None
         self._latent_betas = (0.9, 0.999)
 
@@ -184,8 +185,8 @@ class SweepEngine:
         memory = self._buffers
         if memory is None:
             return {}, None
-        arrays = {f"soap/{name}": array for name, array in memory.soap.state().items()}
-        arrays |= {"first": memory.first, "second": memory.second}
+        soap = {f"{_SOAP}{name}": array for name, array in memory.soap.state().items()}
+        arrays = {"first": memory.first, "second": memory.second, **soap}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}, memory.n_steps
 
     def restore(self, tensors: dict[str, Tensor], rest: Any) -> None:
@@ -196,9 +197,9 @@ class SweepEngine:
         memory.first[...], memory.second[...] = tensors["first"], tensors["second"]
         memory.soap.restore(
             {
-                name.removeprefix("soap/"): tensor.numpy()
+                name.removeprefix(_SOAP): tensor.numpy()
                 for name, tensor in tensors.items()
-                if name.startswith("soap/")
+                if name.startswith(_SOAP)
             }
         )
         memory.n_steps = rest
