@@ -72,6 +72,18 @@ class Target:
         """Return the same target with another price of bits."""
         return dataclasses.replace(self, lmbda=lmbda)
 
+    def window(self, rows: slice, columns: slice) -> Target:
+        """Return the same target for a window of the picture, squared error only.
+
+        Bounds are even for 4:2:0.
+        """
+        first = self.planes[0][..., rows, columns]
+        halves = [
+            plane[..., rows.start // 2 : rows.stop // 2, columns.start // 2 : columns.stop // 2]
+            for plane in self.planes[1:]
+        ]
+        return dataclasses.replace(self, planes=(first, *halves))
+
     def rate_weight(self) -> float:
         """Weight of one bit in the loss."""
         return self.lmbda / self.n_pixels
