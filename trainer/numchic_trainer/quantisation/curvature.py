@@ -114,7 +114,7 @@ def synthesis_curvature(
         Parameters in the order of ``network_parameters``, without the output transform.
     """
     patches = _patches(dense, n_pixels, model.header.derived.reach)
-    rows = _synthesis_rows(model, patches, generator)
+    rows = synthesis_rows(model, patches, generator)
     return _gram(rows) * (2.0 / (len(rows) * model.synthesis.output_transform.bias.numel()))
 
 
@@ -130,7 +130,7 @@ def _patches(dense: Tensor, n: int, reach: int) -> Tensor:
     return padded[:, rows, columns].transpose(0, 1).contiguous()
 
 
-def _synthesis_rows(model: CoolChicEncoder, patches: Tensor, generator: torch.Generator) -> Tensor:
+def synthesis_rows(model: CoolChicEncoder, patches: Tensor, generator: torch.Generator) -> Tensor:
     """Derivatives of random combinations of the outputs of every pixel, shape (n, P)."""
     synthesis, reach = model.synthesis, model.header.derived.reach
     layers = cast("list[SynthesisConv2d]", [*synthesis.trunk])
@@ -164,21 +164,14 @@ def _synthesis_rows(model: CoolChicEncoder, patches: Tensor, generator: torch.Ge
 
 
 def _gram(rows: Tensor) -> Tensor:
-    """Sums over rows of the products of every two columns; half of them are mirrored.
-
-    One thread, since the sums might depend on their number.
-    """
-    n_columns, n_threads = rows.shape[1], torch.get_num_threads()
+    """Sums over rows of the products of every two columns; half of them are mirrored."""
+    n_columns = rows.shape[1]
     product = rows.new_empty(n_columns, n_columns)
-    torch.set_num_threads(1)
-    try:
-        for start in range(0, n_columns, _COLUMNS):
-            end = start + _COLUMNS
-            part = rows[:, start:end].t() @ rows[:, start:]
-            product[start:end, start:] = part
-            product[start:, start:end] = part.t()
-    finally:
-        torch.set_num_threads(n_threads)
+    for start in range(0, n_columns, _COLUMNS):
+        end = start + _COLUMNS
+        part = rows[:, start:end].t() @ rows[:, start:]
+        product[start:end, start:] = part
+        product[start:, start:end] = part.t()
     return product
 
 

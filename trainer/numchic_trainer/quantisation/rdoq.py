@@ -25,7 +25,7 @@ from numchic_trainer.kernels.integers import descend
 from numchic_trainer.model.encoder import KINDS, CoolChicEncoder
 from numchic_trainer.quantisation.curvature import rate_curvature, synthesis_curvature
 from numchic_trainer.quantisation.sample import HalfLosses, RateSample
-from numchic_trainer.quantisation.stepsearch import best_order, whole_loss
+from numchic_trainer.quantisation.stepsearch import best_order, one_thread, whole_loss
 from numchic_trainer.training.target import Target
 
 _N_SAMPLES = 400_000  # symbols, and pixels, that proposals are judged on
@@ -43,6 +43,7 @@ _DAMPING = 0.3  # what is added to second derivatives first, relative to their d
 _MORE, _LESS = 4.0, 0.5  # change of the damping when a proposal fails or succeeds
 
 
+@one_thread()
 def optimise_integers(model: CoolChicEncoder, target: Target, seed: int = 0) -> float:
     """Improve the integers of a quantised model in place.
 

@@ -11,8 +11,9 @@ search goes from a usual step to finer and to coarser ones as long as that pays.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from numchic_trainer.quantisation.sample import HalfLosses
 from numchic_trainer.training.target import Target
 
 _N_SAMPLES = 131072  # symbols, and pixels, that candidates are judged on
-_PATIENCE = 2  # steps in a row that are no better: then none beyond is tried
+_PATIENCE = 3  # steps in a row that are no better: then none beyond is tried
 
 # Exponents of the steps that the search usually finds, for weights and for biases.
 _USUAL = {"arm": (5, 6), "ifce": (5, 5), "synthesis": (8, 10), "upsampling": (6, 0)}
@@ -46,11 +47,23 @@ def best_order(integers: I64) -> tuple[int, int]:
     return order, int(bits[order])
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: sums and matrix products of torch depend on their number."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
 def whole_loss(model: CoolChicEncoder, target: Target) -> float:
     """Loss of a quantised model on the whole picture, with the bits of the networks."""
     return target.evaluate(model, model.get_network_rate()[1]).loss
 
 
+@one_thread()
 def quantise_networks(model: CoolChicEncoder, target: Target) -> float:
     """Quantise all networks in place.
 
