@@ -344,7 +344,7 @@ def test_search_is_hardly_worse_than_all_steps(
     preset: Preset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = []
-    for patience in (3, 30):
+    for patience in (stepsearch._PATIENCE, {1: 30, -1: 30}):
         monkeypatch.setattr(stepsearch, "_PATIENCE", patience)
         model = encoder((40, 50), preset)
         losses.append(quantise_networks(model, target_of(model)))

@@ -35,7 +35,7 @@ _LEAST_GAIN = 2e-5  # of a half of the loss: less is not worth another round
 
 # One symbol or pixel in so many is looked at for second derivatives, within these limits: with too
 # few, integers seem free to move that are not.
-_PERIOD = 8
+_PERIOD = 10
 _N_SYMBOLS = (4000, 12000)
 _N_PIXELS = (1600, 4000)
 

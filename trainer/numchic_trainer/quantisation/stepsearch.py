@@ -27,10 +27,10 @@ from numchic_trainer.quantisation.sample import HalfLosses
 from numchic_trainer.training.target import Target
 
 _N_SAMPLES = 131072  # symbols, and pixels, that candidates are judged on
-_PATIENCE = 3  # steps in a row that are no better: then none beyond is tried
+_PATIENCE = {1: 2, -1: 3}  # finer and coarser steps in a row that are no better: then it is enough
 
 # Exponents of the steps that the search usually finds, for weights and for biases.
-_USUAL = {"arm": (5, 6), "ifce": (5, 5), "synthesis": (8, 10), "upsampling": (6, 0)}
+_USUAL = {"arm": (5, 5), "ifce": (4, 4), "synthesis": (8, 9), "upsampling": (8, 0)}
 
 
 def best_order(integers: I64) -> tuple[int, int]:
@@ -107,15 +107,15 @@ class _Search:
 
     def run(self, usual: int) -> None:
         """Set the best step, and the best order with it."""
-        best = min(usual, self.finest)
+        best = start = min(usual, self.finest)
         least = self._value(best) if self.finest else 0.0  # there may be nothing to choose
-        for direction in (1, -1):
-            exponent, left = best + direction, _PATIENCE
+        for direction, patience in _PATIENCE.items():
+            exponent, left = start + direction, patience
             while left and 0 <= exponent <= self.finest:
                 value = self._value(exponent)
                 left -= 1
                 if value < least:
-                    best, least, left = exponent, value, _PATIENCE
+                    best, least, left = exponent, value, patience
                 exponent += direction
         order, _ = self._quantise(best)
         self.model.nn_q_step[self.module][self.kind] = 2.0**-best
