@@ -13,10 +13,10 @@ import numchic
 from numchic_bitstream import UsageError, read_stream, read_trailer
 from numchic_bitstream.v5.derived import Grid
 from numchic_trainer.config import STARTS, Preset, Start, TrainConfig
+from numchic_trainer.kernels.integers import MAX_INTEGER
 from numchic_trainer.ladder.network import N_LEVELS, crop
 from numchic_trainer.ladder.pack import Pack, read_pack, shipped_pack
 from numchic_trainer.model.encoder import CoolChicEncoder
-from numchic_trainer.quantisation.stepsearch import MAX_INTEGER
 from numchic_trainer.training.plan import n_candidates
 from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Param

@@ -3,28 +3,37 @@
 
 For every module, weights and biases get a power-of-two step each. Parameters of ARM and IFCE change
 only the rate, those of synthesis and upsampling only the picture, so a candidate costs half an
-evaluation at most; and since the two steps of a module hardly interact, they are searched one after
-the other instead of in pairs: 66 half evaluations instead of 644 whole ones.
+evaluation at most, and that on a sample of a large picture. The two steps of a module hardly
+interact, so they are searched one after the other. The loss has one minimum but for small waves:
+too coarse a step harms the prediction, and every finer one costs two bits per parameter. So the
+search goes from a usual step to finer and to coarser ones as long as that pays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from numchic_bitstream.arrays import I64
 from numchic_bitstream.v5.headers import MAX_EXPGOL_CNT, MAX_Q_STEP
+from numchic_trainer.kernels.integers import MAX_INTEGER, add_code_lengths
 from numchic_trainer.model.encoder import KINDS, CoolChicEncoder
+from numchic_trainer.quantisation.sample import HalfLosses
 from numchic_trainer.training.target import Target
 
-MAX_INTEGER = 65535
-SEARCH_ORDER = ("arm", "ifce", "synthesis", "upsampling")
+_N_SAMPLES = 131072  # symbols, and pixels, that candidates are judged on
+_PATIENCE = {1: 2, -1: 3}  # finer and coarser steps in a row that are no better: then it is enough
+
+# Exponents of the steps that the search usually finds, for weights and for biases.
+_USUAL = {"arm": (5, 5), "ifce": (4, 4), "synthesis": (8, 9), "upsampling": (8, 0)}
 
 
-def best_order(integers: NDArray[np.int64]) -> tuple[int, int]:
+def best_order(integers: I64) -> tuple[int, int]:
     """Exp-Golomb order with the fewest bits, and that number of bits.
 
     Examples
@@ -32,106 +41,95 @@ def best_order(integers: NDArray[np.int64]) -> tuple[int, int]:
     >>> best_order(np.array([0, 0, 1, 0]))
     (0, 6)
     """
-    mapped = np.where(integers > 0, 2 * integers - 1, -2 * integers)
-    bits = []
-    for order in range(MAX_EXPGOL_CNT + 1):
-        length = np.frexp((mapped >> order).astype(np.float64) + 1.0)[1] - 1
-        bits.append(int((2 * length + 1 + order).sum()))
+    bits = np.zeros(MAX_EXPGOL_CNT + 1, np.int64)
+    add_code_lengths(integers, bits)
     order = int(np.argmin(bits))
-    return order, bits[order]
+    return order, int(bits[order])
 
 
-class HalfLosses:
-    """The two halves of the loss of a model whose latents are fixed.
-
-    What a module is fed does not change while that module is worked on, so the functions that
-    :meth:`half` gives compute it once.
-    """
-
-    def __init__(self, model: CoolChicEncoder, target: Target) -> None:
-        self.model = model
-        self.target = target
-        self.grids = model.quantised_latents()
-
-    def rate(self) -> Tensor:
-        """Weighted bits of the latents."""
-        return self.target.rate_weight() * self.model.latent_rate(self.grids)
-
-    def picture(self, rounded: bool = True) -> Tensor:
-        """Distortion of the picture."""
-        dense = self.model.dense(self.grids)
-        return self.target.distortion(self.model.render(dense), rounded=rounded)
-
-    def half(self, module: str) -> Callable[[bool], Tensor]:
-        """Function for the half that a module changes, the other modules being fixed.
-
-        Its argument says whether samples are rounded, which makes it exact but without gradient.
-        """
-        model, target = self.model, self.target
-        if module == "arm":
-            contexts, weight = model.contexts(self.grids), target.rate_weight()
-            return lambda _: weight * model.latent_rate(self.grids, contexts)
-        if module == "ifce":
-            return lambda _: self.rate()
-        if module == "synthesis":
-            dense = model.dense(self.grids)
-            return lambda rounded: target.distortion(model.render(dense), rounded=rounded)
-        return self.picture
-
-    def total(self) -> float:
-        """Whole loss, with the bits of the networks quantised so far."""
-        bits = self.model.get_network_rate()[1]
-        return self.target.loss(float(self.rate() + self.picture()), bits)
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: sums and matrix products of torch depend on their number."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
+def whole_loss(model: CoolChicEncoder, target: Target) -> float:
+    """Loss of a quantised model on the whole picture, with the bits of the networks."""
+    return target.evaluate(model, model.get_network_rate()[1]).loss
+
+
+@one_thread()
 def quantise_networks(model: CoolChicEncoder, target: Target) -> float:
     """Quantise all networks in place.
 
     Returns
     -------
     float
-        Loss with the bits of the networks.
+        Loss of the whole picture, with the bits of the networks.
     """
-    model.eval()
     with torch.no_grad():
-        losses = HalfLosses(model, target)
-        weight = target.rate_weight()
-        for module in SEARCH_ORDER:
+        losses = HalfLosses(model, target, _N_SAMPLES)
+        for module in ("arm", "ifce", "synthesis", "upsampling"):
             if module == "ifce" and model.ifce is None:
                 continue
             loss = losses.half(module)
-            for kind in KINDS:
-                _search(model, module, kind, loss, weight)
-        return losses.total()
+            for kind, usual in zip(KINDS, _USUAL[module], strict=True):
+                _Search(model, module, kind, loss, target.rate_weight()).run(usual)
+    return whole_loss(model, target)
 
 
-def _search(
-    model: CoolChicEncoder,
-    module: str,
-    kind: str,
-    loss: Callable[[bool], Tensor],
-    weight: float,
-) -> None:
-    """Find the step of one tensor group, everything else as it is."""
-    parameters = model.network_parameters(module, kind)  # type: ignore[arg-type]
-    originals = [p.detach().clone() for p in parameters]
-    flat = torch.cat([o.flatten() for o in originals]) if originals else torch.zeros(0)
-    maximum = getattr(MAX_Q_STEP, f"{module}_{kind}")
-    best: tuple[float, int, int, list[Tensor]] | None = None
-    for exponent in range(maximum + 1):
-        step = 2.0**-exponent
-        integers = torch.round(flat / step)
-        if integers.numel() and float(integers.abs().max()) > MAX_INTEGER:
-            continue
-        for p, o in zip(parameters, originals, strict=True):
-            p.copy_(torch.round(o / step) * step)
-        order, bits = best_order(integers.to(torch.int64).numpy())
-        value = float(loss(True)) + weight * bits
-        if best is None or value < best[0]:
-            best = (value, exponent, order, [p.detach().clone() for p in parameters])
-    assert best is not None
-    _, exponent, order, values = best
-    for p, v in zip(parameters, values, strict=True):
-        p.copy_(v)
-    model.nn_q_step[module][kind] = 2.0**-exponent
-    model.nn_expgol_cnt[module][kind] = order
+class _Search:
+    """Search for the step of one tensor group, everything else as it is."""
+
+    def __init__(
+        self,
+        model: CoolChicEncoder,
+        module: str,
+        kind: str,
+        loss: Callable[[bool], Tensor],
+        weight: float,
+    ) -> None:
+        self.model, self.module, self.kind = model, module, kind
+        self.loss, self.weight = loss, weight
+        self.parameters = model.network_parameters(module, kind)  # type: ignore[arg-type]
+        self.originals = [p.detach().clone() for p in self.parameters]
+        flat = [o.flatten() for o in self.originals]
+        self.flat = torch.cat(flat) if flat else torch.zeros(0)
+        self.finest: int = getattr(MAX_Q_STEP, f"{module}_{kind}")
+        peak = float(self.flat.abs().max()) if len(self.flat) else 0.0
+        while self.finest and round(peak * 2.0**self.finest) > MAX_INTEGER:
+            self.finest -= 1
+
+    def run(self, usual: int) -> None:
+        """Set the best step, and the best order with it."""
+        best = start = min(usual, self.finest)
+        least = self._value(best) if self.finest else 0.0  # there may be nothing to choose
+        for direction, patience in _PATIENCE.items():
+            exponent, left = start + direction, patience
+            while left and 0 <= exponent <= self.finest:
+                value = self._value(exponent)
+                left -= 1
+                if value < least:
+                    best, least, left = exponent, value, patience
+                exponent += direction
+        order, _ = self._quantise(best)
+        self.model.nn_q_step[self.module][self.kind] = 2.0**-best
+        self.model.nn_expgol_cnt[self.module][self.kind] = order
+
+    def _value(self, exponent: int) -> float:
+        """Half loss, with the bits of the group."""
+        _, bits = self._quantise(exponent)
+        value = float(self.loss(True)) + self.weight * bits
+        return value if math.isfinite(value) else math.inf
+
+    def _quantise(self, exponent: int) -> tuple[int, int]:
+        """Round to multiples of a step; return the best order and the bits with it."""
+        scale = 2.0**exponent
+        for p, o in zip(self.parameters, self.originals, strict=True):
+            p.copy_(torch.round(o * scale) / scale)
+        return best_order(torch.round(self.flat * scale).to(torch.int64).numpy())
