@@ -19,7 +19,6 @@ from numchic_bitstream.arrays import F32, F64, I64
 from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import CoolChicHeader
-from numchic_trainer.kernels import ifce
 from numchic_trainer.kernels.arm import (
     BLOCK,
     Arm,
@@ -47,6 +46,19 @@ from numchic_trainer.kernels.contexts import (
     scatter,
     sheet_size,
     sheet_start,
+)
+from numchic_trainer.kernels.ifce import (
+    Level,
+    add_part,
+    add_part_to_grid,
+    add_part_to_weight,
+    add_repeated,
+    add_to_bias,
+    double,
+    fill,
+    halve,
+    level,
+    repeat,
 )
 from numchic_trainer.kernels.lanes import LANES
 from numchic_trainer.kernels.laplace import MAX_LOG_SCALE
@@ -117,10 +129,10 @@ def _weights(tables: _Tables, k: int) -> tuple[int, int, tuple[int, int]]:
 
 
 @kernel(inline=True)
-def _level(tables: _Tables, rows: _Rows, shift: int) -> ifce.Level:
+def _level(tables: _Tables, rows: _Rows, shift: int) -> Level:
     """Where the features of rows are at a resolution."""
     half = (tables.grids[rows.grid, 2] + 1) // 2
-    return ifce.level(rows.first // 2, (rows.n + 1) // 2, half, shift)
+    return level(rows.first // 2, (rows.n + 1) // 2, half, shift)
 
 
 @kernel(inline=True)
@@ -136,24 +148,24 @@ def _features(tables: _Tables, rows: _Rows, flat: F32, symbols: F32, memory: _Me
     here, shift = 0, _shift(tables, k, last) if k < last else 0
     start, end, sizes = _weights(tables, k)
     weight, bias = flat[start:end].reshape(sizes), flat[end : end + sizes[0]]
-    ifce.fill(bias, _level(tables, rows, shift), memory.levels[here])
+    fill(bias, _level(tables, rows, shift), memory.levels[here])
     for j in range(last, k, -1):
         if _shift(tables, k, j) < shift:
             above = _level(tables, rows, shift)
             shift -= 1
             own = _level(tables, rows, shift)
-            ifce.double(memory.levels[here], above, own, memory.levels[1 - here])
+            double(memory.levels[here], above, own, memory.levels[1 - here])
             here = 1 - here
         start, end, sizes = _extent(tables, j)
         grid, own = symbols[start:end].reshape(sizes), _level(tables, rows, shift)
-        ifce.add_part(weight, j - k - 1, grid, own, memory.levels[here])
+        add_part(weight, j - k - 1, grid, own, memory.levels[here])
     width = tables.grids[k, 2]
     pitch, own = width + REACH, _level(tables, rows, 0)
     for f in range(tables.sizes[1]):
         for r in range(own.n_rows):
             source = memory.levels[here, f, r * own.width : (r + 1) * own.width]
             row = memory.features[f, r * pitch : (r + 1) * pitch]
-            ifce.repeat(source, row[:width])
+            repeat(source, row[:width])
             clear_row(row[width:])
 
 
@@ -177,8 +189,8 @@ def _features_backward(
         for r in range(own.n_rows):
             row = memory.d_features[f, r * pitch : r * pitch + width]
             target = memory.levels[here, f, r * own.width : (r + 1) * own.width]
-            ifce.add_repeated(row, target)
-    ifce.add_to_bias(own, memory.levels[here], memory.d_weight[tables.grids[k, 5]])
+            add_repeated(row, target)
+    add_to_bias(own, memory.levels[here], memory.d_weight[tables.grids[k, 5]])
     start, end, sizes = _weights(tables, k)
     weight = flat[start:end].reshape(sizes)
     whole = _Rows(k, tables.bands[band, 1], tables.bands[band, 2] - tables.bands[band, 1])
@@ -187,16 +199,16 @@ def _features_backward(
             below = _level(tables, rows, shift)
             shift += 1
             own = _level(tables, rows, shift)
-            ifce.halve(memory.levels[here], below, own, memory.levels[1 - here])
+            halve(memory.levels[here], below, own, memory.levels[1 - here])
             here = 1 - here
         own = _level(tables, rows, shift)
         start, end, sizes = _extent(tables, j)
         d_features, grid = memory.levels[here], symbols[start:end].reshape(sizes)
-        ifce.add_part_to_weight(own, d_features, grid, memory.d_weight[j - k - 1])
+        add_part_to_weight(own, d_features, grid, memory.d_weight[j - k - 1])
         kept = _level(tables, whole, shift)
         start = tables.spilled[band, j]
         d_grid = spilled[start : start + kept.n_rows * kept.width].reshape(kept.n_rows, kept.width)
-        ifce.add_part_to_grid(weight, j - k - 1, own, d_features, kept.first, d_grid)
+        add_part_to_grid(weight, j - k - 1, own, d_features, kept.first, d_grid)
 
 
 @kernel()
@@ -443,7 +455,7 @@ def _add_spilled(tables: _Tables, spilled: F32, d_symbols: F32) -> None:
             if start < 0:
                 continue
             if j == k:
-                kept = ifce.Level(first - REACH, REACH, tables.grids[k, 2])
+                kept = Level(first - REACH, REACH, tables.grids[k, 2])
             else:
                 kept = _level(tables, _Rows(k, first, end - first), _shift(tables, k, j))
             begin, end_symbol, sizes = _extent(tables, j)
@@ -502,9 +514,9 @@ def _tables(header: CoolChicHeader, bands: Sequence[tuple[int, int, int]]) -> tu
             tables.spilled[band, k] = kept
             kept += REACH * grids[k].width
         for j in range(k + 1, len(grids) if inputs[k] else 0):
-            level = _level(tables, _Rows(k, first, end - first), _shift(tables, k, j))
+            coarse = _level(tables, _Rows(k, first, end - first), _shift(tables, k, j))
             tables.spilled[band, j] = kept
-            kept += level.n_rows * level.width
+            kept += coarse.n_rows * coarse.width
     return tables, kept
 
 
