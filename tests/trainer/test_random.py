@@ -13,7 +13,7 @@ import torch
 from numchic_bitstream.arrays import F32, F64, U32
 from numchic_trainer.kernels.random import BLOCK, Draw, gaussian, threefry
 
-N = 1 << 22
+N = 1 << 20
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 
 
@@ -117,21 +117,19 @@ def test_tails() -> None:
     assert x.max() < 6.7
 
 
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [
-        (draw(1, 0)[:-1], draw(1, 0)[1:]),
-        (draw(1, 0)[:-2], draw(1, 0)[2:]),
-        (draw(1, 0)[: -BLOCK // 2], draw(1, 0)[BLOCK // 2 :]),
-        (draw(1, 0)[:-BLOCK], draw(1, 0)[BLOCK:]),
-        (draw(1, 0), draw(1, 1)),
-        (draw(1, 0), draw(2, 0)),
-        (draw(1, 0), draw(1 + 2**32, 0)),
-        (draw(1, 2), draw(2, 1)),
-    ],
-    ids=["next", "second", "pair", "block", "step", "seed", "high seed", "swapped"],
-)
-def test_independence(a: F32, b: F32) -> None:
+def assert_independent(a: F32, b: F32) -> None:
     for x, y in [(a, b), (a**2 - 1, b**2 - 1), (a, b**2 - 1)]:
         products = x.astype(np.float64) * y
-        assert abs(products.mean()) < 4.5 * products.std() / np.sqrt(N)
+        assert abs(products.mean()) < 4.5 * products.std() / np.sqrt(a.size)
+
+
+@pytest.mark.parametrize("distance", [1, 2, BLOCK // 2, BLOCK])
+def test_neighbours_are_independent(distance: int) -> None:
+    """At half a block, those that come from the same 64 bits."""
+    x = draw(1, 0)
+    assert_independent(x[:-distance], x[distance:])
+
+
+@pytest.mark.parametrize(("seed", "step"), [(1, 1), (2, 0), (1 + 2**32, 0), (0, 1)])
+def test_seeds_and_steps_are_independent(seed: int, step: int) -> None:
+    assert_independent(draw(1, 0), draw(seed, step))

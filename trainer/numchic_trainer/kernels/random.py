@@ -123,7 +123,7 @@ def gaussian(draw: Draw, block: int, out: F32) -> None:
         uniform = fma(np.float32(np.int32(x >> _SHIFT)), _UNIT, _LEAST)
         radius = np.sqrt(_MINUS_TWO_LN2 * log2(uniform))
         # An angle of -1/8 to 1/8 turn, and two bits that say in which quarter it is.
-        angle = np.float32(np.int32((y & _ANGLE) - _ZERO_ANGLE)) * _RADIANS
+        angle = np.float32(np.int32(np.int64(y & _ANGLE) - _ZERO_ANGLE)) * _RADIANS
         z = angle * angle
         sine = fma(fma(fma(_S7, z, _S5), z, _S3), z, _ONE) * angle
         cosine = fma(fma(fma(fma(_C8, z, _C6), z, _C4), z, _C2), z, _ONE)
