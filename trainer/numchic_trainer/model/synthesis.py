@@ -141,6 +141,10 @@ class Synthesis(ParameterModule):
             y = self._trunk(x)
             if self.stabiliser is not None:
                 y = y + self.stabiliser(x[:, : self.n_latents])
+        return self.transform(y)
+
+    def transform(self, y: Tensor) -> Tensor:
+        """Apply the output transform to what trunk and stabiliser give."""
         if _is_identity(self.output_transform):
             return y
         transformed: Tensor = self.output_transform(y)
