@@ -57,7 +57,7 @@ class PictureSweep:
 
     Notes
     -----
-    All memory is allocated here: about 75 bytes per pixel with one 3 x 3 layer and 100 with two.
+    All memory is allocated here: about 85 bytes per pixel with one 3 x 3 layer and 100 with two.
     Weights are arrays in the order of :func:`numchic_trainer.model.functions.picture_parameters`.
     """
 

@@ -207,9 +207,10 @@ class Planes:
     trunk : float32[n]
         Inputs of all 3 x 3 layers, the first one first.
     side : float32[n]
-        Output of the stabiliser.
+        Output of the stabiliser; once ``raw`` is made, derivatives by the inputs of every second
+        3 x 3 layer.
     d_trunk : float32[n]
-        Derivatives by ``trunk``; only the first three planes are of use to others.
+        Derivatives by the first planes of ``trunk``.
     raw : float32[3, height, width]
     """
 
@@ -218,7 +219,7 @@ class Planes:
         self.workers = workers
         n = CHANNELS * height * width
         self.trunk = np.zeros(n * network.n_spatial + ROOM, np.float32)
-        self.d_trunk = np.zeros(n * network.n_spatial + ROOM, np.float32)
+        self.d_trunk = np.zeros(n + ROOM, np.float32)
         self.side = np.zeros(n + ROOM, np.float32)
         self.raw = np.zeros((CHANNELS, height, width), np.float32)
         self._parts = partition(height, _LEAST_PIXELS // width + 1)
@@ -230,35 +231,37 @@ class Planes:
 
     def forward(self) -> None:
         """Fill ``raw`` from ``side`` and the first planes of ``trunk``."""
-        n_layers, parts = self.network.n_spatial, self._parts
-        raw = self.raw.reshape(-1)
-        for i in range(n_layers):
-            is_last = i == n_layers - 1
+        for i in range(self.network.n_spatial):
+            self._layer(i)
 
-            def work(p: int, i: int = i, is_last: bool = is_last) -> None:
-                y = raw if is_last else self.trunk
-                sizes = (self.height, self.width, *parts[p])
-                _spatial(self.network.spatial, i, *sizes, self.trunk, y, self.side, is_last)
+    def _layer(self, i: int) -> None:
+        is_last = i == self.network.n_spatial - 1
+        y = self.raw.reshape(-1) if is_last else self.trunk
 
-            self.workers.run(work, len(parts))
+        def work(p: int) -> None:
+            sizes = (self.height, self.width, *self._parts[p])
+            _spatial(self.network.spatial, i, *sizes, self.trunk, y, self.side, is_last)
+
+        self.workers.run(work, len(self._parts))
 
     def backward(self, d_raw: F32) -> None:
         """Fill ``d_trunk`` and the sums of the network from the derivatives by ``raw``."""
-        n_layers, parts = self.network.n_spatial, self._parts
-        incoming = d_raw.reshape(-1)
-        for i in range(n_layers - 1, -1, -1):
-            is_last = i == n_layers - 1
+        d_y = d_raw.reshape(-1)
+        for i in range(self.network.n_spatial - 1, -1, -1):
+            d_x = self.side if i % 2 else self.d_trunk
+            self._layer_backward(i, d_y, d_x)
+            d_y = d_x
 
-            def work(p: int, i: int = i, is_last: bool = is_last) -> None:
-                d_y = incoming if is_last else self.d_trunk
-                sizes = (self.height, self.width, *parts[p])
-                place = self.network.spatial_sums + _LAYER * i
-                sums = self.network.sums[p, place : place + _LAYER]
-                _spatial_backward(
-                    self.network.turned, i, *sizes, self.trunk, d_y, is_last, self.d_trunk, sums
-                )
+    def _layer_backward(self, i: int, d_y: F32, d_x: F32) -> None:
+        is_last = i == self.network.n_spatial - 1
+        place = self.network.spatial_sums + _LAYER * i
 
-            self.workers.run(work, len(parts))
+        def work(p: int) -> None:
+            sizes = (self.height, self.width, *self._parts[p])
+            sums = self.network.sums[p, place : place + _LAYER]
+            _spatial_backward(self.network.turned, i, *sizes, self.trunk, d_y, is_last, d_x, sums)
+
+        self.workers.run(work, len(self._parts))
 
 
 class Scratch(NamedTuple):
@@ -527,13 +530,13 @@ def _spatial_backward(
     lanes = np.zeros(_LAYER * LANES)
     rows = np.zeros(CHANNELS * size, np.float32)
     total = np.zeros(CHANNELS * size, np.float32)
-    d_at, w = 0 if is_last else (layer + 1) * n, layer * _LAYER
+    w = layer * _LAYER
     for chunk in range(start, end, n_window):
         n_rows = min(n_window, end - chunk)
         plane, d_plane = (n_rows + 2) * size, (n_rows + 4) * size
-        _fill_window(d_y, d_at, height, width, chunk - 2, n_rows + 4, False, d_window)
+        _fill_window(d_y, 0, height, width, chunk - 2, n_rows + 4, False, d_window)
         if not is_last:  # inputs of the next layer are results of the ReLU of this one
-            _mask_window(x, d_at, height, width, chunk - 2, n_rows + 4, d_window)
+            _mask_window(x, (layer + 1) * n, height, width, chunk - 2, n_rows + 4, d_window)
         _fill_window(x, layer * n, height, width, chunk - 1, n_rows + 2, True, window)
         _add_nines(window, plane, d_window, d_plane, size, width, n_rows, lanes)
         for i in range(n_rows):
@@ -542,17 +545,15 @@ def _spatial_backward(
                 save(zeros(), total, k)
             # A row at the border also stands for the one outside, and so does a column.
             for j in range(i - 1 if m == 0 else i, i + 2 if m == height - 1 else i + 1):
-                w = layer * _LAYER
-                _convolve_row(
-                    d_window, j * size + size, size, d_plane, turned, w, rows, -1, width + 1
-                )
+                p = (j + 1) * size
+                _convolve_row(d_window, p, size, d_plane, turned, w, rows, -1, width + 1)
                 for k in range(0, CHANNELS * size, LANES):
                     save(plus(load(total, k), load(rows, k)), total, k)
             for c in range(CHANNELS):
                 row = c * size + LANES
                 total[row] += total[row - 1]
                 total[row + width - 1] += total[row + width]
-                copy(total, row, width, d_x, layer * n + (c * height + m) * width)
+                copy(total, row, width, d_x, (c * height + m) * width)
     add_folded(lanes, sums)
 
 

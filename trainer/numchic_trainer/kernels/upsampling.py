@@ -46,7 +46,6 @@ STEP = 2 * HALF  # taps of the two filters of a step, x2 first
 _LEAST_PIXELS = 8192  # of a part
 _WINDOW = 16  # rows that are filtered together
 _REACH = HALF - 1
-_ZERO = np.float32(0.0)
 
 
 class Level(NamedTuple):
