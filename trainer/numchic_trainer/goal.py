@@ -18,6 +18,7 @@ _MAX_CHANGE = math.log(5.0)  # as far as slopes can be believed
 _BPP_TOLERANCE = 0.02
 _PSNR_TOLERANCE = 0.1
 _NEAR = 4  # tolerances
+_N_AVERAGED = 3
 
 
 class Attempt(NamedTuple):
@@ -84,19 +85,31 @@ class Goal:
         """
         if len(attempts) >= _MAX_ATTEMPTS:
             return None
-        last = attempts[-1]
-        change = (self.wanted - last.found) / self._slope_at(attempts)
-        lmbda = last.lmbda * math.exp(min(max(change, -_MAX_CHANGE), _MAX_CHANGE))
+        slope = self._slope_of(attempts)
+        change = (self.wanted - attempts[-1].found) / slope
+        lmbda = attempts[-1].lmbda * math.exp(min(max(change, -_MAX_CHANGE), _MAX_CHANGE))
+        if self.near(attempts[-1].found):
+            lmbda = self._between_errors(attempts, slope)
         lmbda = min(max(lmbda, _LOWEST), _HIGHEST)
         if any(math.isclose(lmbda, a.lmbda, rel_tol=1e-9) for a in attempts):
             return None
         return lmbda
 
-    def _slope_at(self, attempts: Sequence[Attempt]) -> float:
+    def _slope_of(self, attempts: Sequence[Attempt]) -> float:
         if len(attempts) < 2:
             return self.slope
         # Training goes on meanwhile, so that a slope is not to be believed beyond reason.
         return max(min(_slope(*attempts[-2:]), self.slope / 4), self.slope * 2)
+
+    def _between_errors(self, attempts: Sequence[Attempt], slope: float) -> float:
+        """Lambda from the latest attempts near the goal together.
+
+        What one of them finds is a little accidental: steps that follow the last one alone would
+        jump to and fro.
+        """
+        near = [a for a in attempts[-_N_AVERAGED:] if self.near(a.found)]
+        wanted = [math.log(a.lmbda) + (self.wanted - a.found) / slope for a in near]
+        return math.exp(sum(wanted) / len(wanted))
 
 
 def _slope(a: Attempt, b: Attempt) -> float:
