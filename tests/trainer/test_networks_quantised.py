@@ -30,6 +30,7 @@ from numchic_trainer.quantisation.curvature import (
 from numchic_trainer.quantisation.rdoq import optimise_integers
 from numchic_trainer.quantisation.sample import BLOCK, HalfLosses, PictureSample, RateSample
 from numchic_trainer.quantisation.stepsearch import best_order, quantise_networks, whole_loss
+from numchic_trainer.training.ssim import ssim
 from numchic_trainer.training.target import Target
 
 
@@ -65,12 +66,10 @@ def target_of(model: CoolChicEncoder, planes: str = "rgb") -> Target:
     """Target near the output of a model."""
     with torch.no_grad():
         raw = model.eval()()["raw_out"]
-    wanted = torch.clamp(raw + 0.02 * torch.randn_like(raw), 0, 1)
-    if planes == "rgb":
-        return Target((wanted,), 1e-3)
-    height, width = wanted.shape[2:]
-    halves = wanted[:, 1:, : height // 2 * 2 : 2, : width // 2 * 2 : 2]
-    return Target((wanted[:, :1], halves), 1e-3)
+    y, u, v = torch.clamp(raw + 0.02 * torch.randn_like(raw), 0, 1)[0]
+    if planes == "yuv420":
+        u, v = (plane[: len(plane) // 2 * 2 : 2, : plane.shape[1] // 2 * 2 : 2] for plane in (u, v))
+    return Target((y, u, v), 1e-3)
 
 
 FORMS: list[dict[str, Any]] = [
@@ -154,7 +153,7 @@ def test_what_blocks_cannot_judge_is_judged_as_a_whole() -> None:
     resized = encoder((200, 200), latent_resolution=(1, 3), ifce_resolution=None)
     assert not PictureSample(resized, target_of(resized), 5000).blocks
     model = encoder((200, 200))
-    tuned = dataclasses.replace(target_of(model), perceptual=lambda x: x.mean())
+    tuned = dataclasses.replace(target_of(model), measure=ssim())
     assert not PictureSample(model, tuned, 5000).blocks
     narrow = encoder((60, 2000))
     assert not PictureSample(narrow, target_of(narrow), 5000).blocks
