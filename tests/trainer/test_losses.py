@@ -124,10 +124,14 @@ def test_a_checkpoint_knows_weights_and_functions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("measure", ["weighted mse", "ssim", "user function"])
 def test_targets(measure: str) -> None:
-    config = TrainConfig(preset="lop", iterations=100, target_bpp=2.5, rdoq=False)
-    result = encoded(measure, config)
+    settings, arguments = CHOICES[measure]
+    if "weights" in arguments:
+        arguments = {"weights": np.linspace(0, 1, 120 * 128).reshape(120, 128)}
+    config = TrainConfig(preset="lop", iterations=100, target_bpp=1.5, rdoq=False, **settings)
+    # A rate of few bytes would jump by more than the tolerance.
+    result = encode(picture(120, 128), config, **arguments)
     assert result.goal_met
-    assert result.bits_per_pixel == pytest.approx(2.5, rel=0.02)
+    assert result.bits_per_pixel == pytest.approx(1.5, rel=0.02)
 
 
 @pytest.mark.parametrize("data_type", ["yuv420", "yuv444"])

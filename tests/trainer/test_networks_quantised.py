@@ -128,7 +128,8 @@ def test_blocks_are_what_they_are_in_the_whole(form: dict[str, Any]) -> None:
         assert len(found.blocks) == len(blocks) == 6
         for (rows, columns), block in zip(found.blocks, blocks, strict=True):
             torch.testing.assert_close(block, whole[..., rows, columns], rtol=1e-4, atol=1e-5)
-        parts = [target.planes[0][..., rows, columns] for rows, columns in found.blocks]
+        planes = torch.stack(target.planes)
+        parts = [planes[:, rows, columns] for rows, columns in found.blocks]
         clamped = [torch.clamp(block, 0, 1) for block in blocks]
         wanted = torch.stack(
             [torch.mean((a - b) ** 2) for a, b in zip(clamped, parts, strict=True)]

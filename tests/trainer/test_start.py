@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from numchic import Picture
 from numchic_trainer import TrainConfig
@@ -17,6 +19,7 @@ from numchic_trainer.goal import Attempt, Goal
 from numchic_trainer.preset import choose_preset
 from numchic_trainer.start import starting_points
 from numchic_trainer.task import Task
+from pictures import picture
 
 
 def noise(height: int, width: int, strength: float) -> Picture:
@@ -67,7 +70,21 @@ def test_the_search_finds_a_rate(wanted: float) -> None:
     assert len(attempts) <= 5
 
 
-def test_benchmark() -> None:
-    result = CliRunner().invoke(benchmark, ["lop", "--size", "40x24"])
+def test_benchmark_of_iterations(tmp_path: Path) -> None:
+    arguments = ["iterations", "lop", "--sizes", "40x24", "--threads", "1,2"]
+    kept = ["--save", str(tmp_path / "rows.json")]
+    result = CliRunner().invoke(benchmark, [*arguments, *kept])
     assert result.exit_code == 0, result.output
-    assert "iterations per second at 40x24" in result.output
+    assert "preset=lop  size=40x24  threads=2" in result.output
+    result = CliRunner().invoke(benchmark, [*arguments, "--against", kept[1]])
+    assert result.exit_code == 0, result.output
+    assert "cpu_ns_per_pixel" in result.output
+    assert "  x per_second" in result.output
+
+
+def test_benchmark_of_encodes(tmp_path: Path) -> None:
+    Image.fromarray(picture(300, 260)).save(tmp_path / "x.png")
+    arguments = [f"{tmp_path}/x.png@2,40", "--iterations", "0,20", "--seeds", "1"]
+    result = CliRunner().invoke(benchmark, ["encodes", *arguments])
+    assert result.exit_code == 0, result.output
+    assert "picture=x.png@2,40  iterations=20" in result.output
