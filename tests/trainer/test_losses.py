@@ -124,10 +124,14 @@ def test_a_checkpoint_knows_weights_and_functions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("measure", ["weighted mse", "ssim", "user function"])
 def test_targets(measure: str) -> None:
-    config = TrainConfig(preset="lop", iterations=100, target_bpp=2.5, rdoq=False)
-    result = encoded(measure, config)
+    settings, arguments = CHOICES[measure]
+    config = TrainConfig(preset="lop", iterations=100, target_bpp=1.8, rdoq=False, **settings)
+    if "weights" in arguments:
+        arguments = {"weights": np.linspace(0.0, 3.0, 48 * 64).reshape(48, 64)}
+    result = encode(picture(48, 64), config, **arguments)
     assert result.goal_met
-    assert result.bits_per_pixel == pytest.approx(2.5, rel=0.02)
+    assert result.bits_per_pixel == pytest.approx(1.8, rel=0.02)
+    assert result.measure == measure
 
 
 @pytest.mark.parametrize("data_type", ["yuv420", "yuv444"])
