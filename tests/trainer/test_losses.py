@@ -132,6 +132,7 @@ def test_targets(measure: str) -> None:
     result = encode(picture(120, 128), config, **arguments)
     assert result.goal_met
     assert result.bits_per_pixel == pytest.approx(1.5, rel=0.02)
+    assert result.measure == measure
 
 
 @pytest.mark.parametrize("data_type", ["yuv420", "yuv444"])

@@ -20,13 +20,19 @@ from typing import Any, get_args
 
 import click
 import numpy as np
+from torch import nn
 
 from numchic.picture import Picture
+from numchic_bitstream.arrays import F32
 from numchic_trainer.architecture import architecture
 from numchic_trainer.config import PRESETS, Preset, TrainConfig
 from numchic_trainer.encoding import encode
+from numchic_trainer.kernels.picture import PictureSweep
+from numchic_trainer.kernels.rate import RateSweep
 from numchic_trainer.kernels.workers import Workers
-from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.model.arrays import as_array
+from numchic_trainer.model.encoder import CoolChicEncoder, rate_parameters
+from numchic_trainer.model.functions import picture_parameters
 from numchic_trainer.pictures import read_picture
 from numchic_trainer.surroundings import surroundings
 from numchic_trainer.training.plan import plan
@@ -68,6 +74,7 @@ def measure_iteration(preset: Preset, height: int, width: int, threads: int, n: 
         training = Training(model, target, 0, workers)
         training.begin("zero", plan(config, preset, "zero")[-1:], [model.get_param()])
         wall, cpu = _median(training.advance, n)
+        stages = {name: _median(work, n)[1] for name, work in _stages(model, workers).items()}
     return {
         "preset": preset,
         "size": f"{width}x{height}",
@@ -76,7 +83,33 @@ def measure_iteration(preset: Preset, height: int, width: int, threads: int, n: 
         "wall_ms": round(wall, 3),
         "cpu_ms": round(cpu, 3),
         "cpu_ns_per_pixel": round(1e6 * cpu / (height * width), 1),
+        **{f"{name}_cpu_ms": round(ms, 3) for name, ms in stages.items()},
     }
+
+
+def _stages(model: CoolChicEncoder, workers: Workers) -> dict[str, Callable[[], object]]:
+    """Forward and backward of the two large stages; the rest is noise, loss and optimiser."""
+    header = model.header
+    random = np.random.default_rng(0)
+    symbols: F32 = random.normal(0, 0.5, header.derived.n_samples).astype(np.float32)
+    rate, picture = RateSweep(header, workers), PictureSweep(header, None, workers)
+    by_rate, by_picture = map(_arrays, (rate_parameters(model), picture_parameters(model)))
+    d_rate, d_picture = ([np.empty_like(a) for a in arrays] for arrays in (by_rate, by_picture))
+    d_symbols = np.zeros_like(symbols)
+    d_raw = np.full((3, *model.param.img_size), 1e-6, np.float32)
+
+    def both_ways() -> None:
+        picture.render(symbols, by_picture)
+        picture.differentiate(symbols, by_picture, d_raw, d_symbols, d_picture)
+
+    return {
+        "rate": lambda: rate.differentiate(symbols, by_rate, 1e-9, d_symbols, d_rate),
+        "picture": both_ways,
+    }
+
+
+def _arrays(parameters: list[nn.Parameter]) -> list[F32]:
+    return [as_array(parameter) for parameter in parameters]
 
 
 def measure_encode(name: str, **settings: Any) -> Row:
