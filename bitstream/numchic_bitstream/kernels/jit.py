@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numba
 
@@ -69,13 +69,12 @@ def _keep(compiled: Any) -> None:
 
 def _ignore_constants(compiled: Any) -> None:
     """Let a kernel be compiled for the types of its arguments, not again for every constant."""
-    from numba.core.types import unliteral
+    from numba.core import types
 
-    resolve = compiled.get_call_template
+    resolve, plain = compiled.get_call_template, cast("Any", types.unliteral)
 
     def resolve_types(arguments: Any, named: Any) -> Any:
-        types = tuple(map(unliteral, arguments))
-        return resolve(types, {name: unliteral(kind) for name, kind in named.items()})
+        return resolve(tuple(map(plain, arguments)), {k: plain(v) for k, v in named.items()})
 
     compiled.get_call_template = resolve_types
 

@@ -280,5 +280,4 @@ def _differentiate(
             at = size + i * width
             halve_row(fine, coarse, taps, dense, m + i, rows, d_x, at, size, columns, tap_lanes)
     add_folded(lanes, sums)
-    if coarse.channels > 0:
-        add_folded(tap_lanes, tap_sums[fine.taps : fine.taps + STEP])
+    add_folded(tap_lanes, tap_sums[fine.taps : fine.taps + STEP])

@@ -89,9 +89,9 @@ class Pyramid:
         Dense latents of all levels, and derivatives by them.
     columns : float32[n]
         See :class:`Level`.
-    taps : float32[8 * number of steps]
+    taps : float32[8 * number of steps, at least 8]
         Finest step first.
-    sums : float64[number of parts, 8 * number of steps]
+    sums : float64[number of parts, size of the taps]
         Derivatives by the taps.
     """
 
@@ -112,7 +112,7 @@ class Pyramid:
         self.dense = np.zeros(n_dense + ROOM, np.float32)
         self.d_dense = np.zeros(n_dense + ROOM, np.float32)
         self.columns = np.zeros(n_columns + ROOM, np.float32)
-        n_taps = STEP * (len(grids) - 1)
+        n_taps = STEP * max(len(grids) - 1, 1)  # kernels look at taps even if there is no step
         self.taps = np.zeros(n_taps, np.float32)
         self.sums = np.zeros((len(self.parts(0)), n_taps))
 
