@@ -15,8 +15,7 @@ from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.kernels.picture import PictureSweep
 from numchic_trainer.kernels.rate import RateSweep
 from numchic_trainer.kernels.workers import Workers
-from numchic_trainer.model.encoder import CoolChicEncoder, rate_parameters
-from numchic_trainer.model.functions import picture_parameters
+from numchic_trainer.model.encoder import CoolChicEncoder, picture_parameters, rate_parameters
 
 CASES: list[tuple[Preset, tuple[int, int], dict[str, Any]]] = [
     ("lop", (1, 1), {}),
