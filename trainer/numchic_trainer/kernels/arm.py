@@ -27,6 +27,7 @@ from numchic_trainer.kernels.products import (
     RELU,
     ROWS,
     add_outer,
+    folded,
     multiply,
 )
 from numchic_trainer.kernels.rows import copy_row
@@ -205,14 +206,6 @@ def pack(shape: Shape, flat: F32, arm: Arm) -> None:
 
 
 @kernel()
-def _total(lanes: F64) -> float:
-    result = 0.0
-    for k in range(LANES):
-        result += lanes[k]
-    return result
-
-
-@kernel()
 def unpack(shape: Shape, sums: Sums, flat: F64) -> None:
     """Set the derivatives by all parameters, in the order of :func:`pack`."""
     n_hidden, width = shape.n_hidden, shape.width
@@ -221,16 +214,16 @@ def unpack(shape: Shape, sums: Sums, flat: F64) -> None:
     for layer in range(n_hidden):
         for o in range(width):
             for i in range(width):
-                flat[at + o * width + i] = _total(sums.hidden[layer, o * rows + i])
-            flat[at + width * width + o] = _total(sums.hidden_bias[layer, o])
+                flat[at + o * width + i] = folded(sums.hidden[layer, o * rows + i], 0)
+            flat[at + width * width + o] = folded(sums.hidden_bias[layer, o], 0)
         at += width * (width + 1)
     both = sums.output.shape[0] // _OUTPUTS
     for part in range(2 if shape.stabiliser else 1):
         first = both - rows if part == 1 else 0
         for o in range(2):
             for i in range(width):
-                flat[at + o * width + i] = _total(sums.output[o * both + first + i])
-            flat[at + 2 * width + o] = _total(sums.output_bias[o])
+                flat[at + o * width + i] = folded(sums.output[o * both + first + i], 0)
+            flat[at + 2 * width + o] = folded(sums.output_bias[o], 0)
         at += 2 * (width + 1)
 
 

@@ -262,7 +262,7 @@ def _backward(
             _column_sums(fine, coarse, dense, c, m, columns, lanes)
     add_folded(lanes, sums[fine.taps : fine.taps + STEP])
     if coarse.channels > 1:
-        lanes[:] = 0.0
+        lanes = np.zeros(STEP * LANES)
         scratch = np.zeros(N_ROWS * row_size(coarser.width), np.float32)
         plane = coarse.height * coarse.width
         for m in range(start, end):
