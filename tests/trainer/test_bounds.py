@@ -40,7 +40,7 @@ def sweep(preset: Preset, size: tuple[int, int], settings: dict[str, Any]) -> No
     rate.differentiate(symbols, by_rate, 1.0, d_symbols, [np.empty_like(w) for w in by_rate])
     raw = picture.render(symbols, by_picture)
     d_picture = [np.empty_like(w) for w in by_picture]
-    picture.differentiate(symbols, by_picture, np.ones_like(raw), d_symbols, d_picture)
+    picture.differentiate(symbols, np.ones_like(raw), d_symbols, d_picture)
     assert np.isfinite(d_symbols).all()
 
 

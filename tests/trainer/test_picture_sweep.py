@@ -52,7 +52,7 @@ class Case:
         for _ in range(2):
             d_symbols = np.ones_like(self.symbols)
             d_weights = [np.full_like(weight, np.nan) for weight in self.weights]
-            sweep.differentiate(self.symbols, self.weights, self.d_raw, d_symbols, d_weights)
+            sweep.differentiate(self.symbols, self.d_raw, d_symbols, d_weights)
         return [raw, d_symbols - np.float32(1.0), *d_weights]
 
     def expected(self) -> Sequence[F64]:

@@ -99,7 +99,7 @@ def _stages(model: CoolChicEncoder, workers: Workers) -> dict[str, Callable[[], 
 
     def both_ways() -> None:
         picture.render(symbols, by_picture)
-        picture.differentiate(symbols, by_picture, d_raw, d_symbols, d_picture)
+        picture.differentiate(symbols, d_raw, d_symbols, d_picture)
 
     return {
         "rate": lambda: rate.differentiate(symbols, by_rate, 1e-9, d_symbols, d_rate),

@@ -70,7 +70,6 @@ class PictureSweep:
         ]
         self._workers = workers
         self._n_filters = header.latent_resolution[1]
-        self._n_symbols = derived.n_samples
         self._pyramid = Pyramid(grids, False, workers)
         self._parts = self._pyramid.parts(0)
         self._noise = np.zeros(0, np.float32) if noise is None else noise.reshape(-1)
@@ -136,16 +135,15 @@ class PictureSweep:
     def differentiate(
         self,
         symbols: F32,
-        weights: Sequence[F32],  # noqa: ARG002 - they are kept in the form of the kernels
         d_raw: F32,
         d_symbols: F32,
         d_weights: Sequence[F32],
     ) -> None:
-        """Differentiate the last :meth:`render`, which had the same symbols and weights.
+        """Differentiate the last :meth:`render`, which had the same symbols.
 
         Parameters
         ----------
-        symbols, weights
+        symbols : float32[N]
             As there.
         d_raw : float32[C, h, w]
             Derivatives by the picture.

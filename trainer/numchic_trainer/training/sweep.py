@@ -110,9 +110,7 @@ class SweepEngine:
         bits = memory.rate.differentiate(memory.symbols, by_rate, price, memory.d_symbols, d_rate)
         raw = memory.picture.render(memory.symbols, by_picture)
         distortion = self._distortion(memory, raw, target)
-        memory.picture.differentiate(
-            memory.symbols, by_picture, memory.d_raw, memory.d_symbols, d_picture
-        )
+        memory.picture.differentiate(memory.symbols, memory.d_raw, memory.d_symbols, d_picture)
         if step.network_rate:
             bits += step.network_rate * add_network_rate(
                 self._networks.values, self._steps, step.network_rate * price, memory.d_networks
