@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from numchic_bitstream.arrays import F32, F64
-from numchic_bitstream.kernels import kernel
+from numchic_bitstream.kernels import describe, kernel
 from numchic_trainer.kernels import lanes
 from numchic_trainer.kernels.lanes import (
     LANES,
@@ -51,6 +53,11 @@ def everything(x: F32, n: int, y: F32, sums: F64) -> None:
     save(first(a, n), y, 112)
     save_first(b, y, 128, n)
     accumulate(a, sums, 3)
+
+
+@kernel()
+def copy_sixteen(x: F32, y: F32) -> None:
+    save(load(x, 0), y, 0)
 
 
 @pytest.mark.parametrize("n", [-1, 0, 1, 7, 16, 40])
@@ -105,3 +112,14 @@ def test_products(rows: int, inputs: int, n: int) -> None:
     add_folded(parts.reshape(-1), sums)
     outer = mask.astype(np.float64) @ x[:, 3 : n + 3].T
     np.testing.assert_allclose(sums.reshape(outer.shape), 1 + outer, atol=1e-4)
+
+
+@pytest.mark.skipif(describe() == "python", reason="about compiled kernels")
+def test_an_array_with_gaps_is_refused() -> None:
+    x, y = np.ones((16, 2), np.float32), np.zeros(16, np.float32)
+    copy_sixteen(x[:8].ravel(), y)
+    assert (y == 1).all()
+    wrong: list[Any] = [x[:, 0], x, np.ones(16)]
+    for array in wrong:
+        with pytest.raises(Exception, match="lanes are no part of"):
+            copy_sixteen(array, y)

@@ -22,7 +22,7 @@ from numchic_trainer import (
 )
 from numchic_trainer.architecture import architecture
 from numchic_trainer.config import Preset, TrainConfig
-from numchic_trainer.model.rate import arm_bits
+from numchic_trainer.model.functions import arm_bits
 
 
 def small_encoder(**changes: object) -> CoolChicEncoder:

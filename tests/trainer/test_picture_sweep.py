@@ -16,7 +16,7 @@ from numchic_trainer.architecture import architecture
 from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.kernels.picture import PictureSweep
 from numchic_trainer.kernels.workers import Workers
-from numchic_trainer.model.functions import picture_parameters
+from numchic_trainer.model.encoder import picture_parameters
 
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 

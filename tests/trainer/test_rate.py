@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 import torch
 from torch import Tensor
 
-from numchic_trainer.model.rate import arm_bits, arm_rate
+from numchic_trainer.model.functions import arm_bits, arm_rate
 
 Layer = tuple[Tensor, Tensor]
 

@@ -31,8 +31,7 @@ from numchic_trainer.kernels.picture import PictureSweep
 from numchic_trainer.kernels.rate import RateSweep
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.arrays import as_array
-from numchic_trainer.model.encoder import CoolChicEncoder, rate_parameters
-from numchic_trainer.model.functions import picture_parameters
+from numchic_trainer.model.encoder import CoolChicEncoder, picture_parameters, rate_parameters
 from numchic_trainer.pictures import read_picture
 from numchic_trainer.surroundings import surroundings
 from numchic_trainer.training.plan import plan

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numba
 
@@ -44,6 +44,8 @@ def compile_lazily(
     if compiled is not function:
         with contextlib.suppress(*_NUMBA_HAS_CHANGED):
             _keep(compiled)
+        with contextlib.suppress(*_NUMBA_HAS_CHANGED):
+            _ignore_constants(compiled)
     return compiled  # type: ignore[no-any-return]
 
 
@@ -63,6 +65,18 @@ def _keep(compiled: Any) -> None:
     from numba.core.serialize import dumps
 
     compiled._cache = Cache(compiled, numba.__version__, dumps, CompileResult._rebuild)
+
+
+def _ignore_constants(compiled: Any) -> None:
+    """Let a kernel be compiled for the types of its arguments, not again for every constant."""
+    from numba.core import types
+
+    resolve, plain = compiled.get_call_template, cast("Any", types.unliteral)
+
+    def resolve_types(arguments: Any, named: Any) -> Any:
+        return resolve(tuple(map(plain, arguments)), {k: plain(v) for k, v in named.items()})
+
+    compiled.get_call_template = resolve_types
 
 
 with contextlib.suppress(*_NUMBA_HAS_CHANGED):

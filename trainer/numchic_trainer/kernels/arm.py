@@ -19,7 +19,7 @@ import numpy as np
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
 from numchic_trainer.kernels.lanes import LANES, accumulate, load, plus, zeros
-from numchic_trainer.kernels.laplace import laplace
+from numchic_trainer.kernels.laplace import MAX_LOG_SCALE, laplace
 from numchic_trainer.kernels.products import (
     COLUMNS,
     LINEAR,
@@ -27,8 +27,10 @@ from numchic_trainer.kernels.products import (
     RELU,
     ROWS,
     add_outer,
+    folded,
     multiply,
 )
+from numchic_trainer.kernels.rows import copy_row
 
 BLOCK = 512  # symbols of a block
 STRIDE = BLOCK + LANES  # rows a power of two apart would fight for the same lines of the cache
@@ -204,14 +206,6 @@ def pack(shape: Shape, flat: F32, arm: Arm) -> None:
 
 
 @kernel()
-def _total(lanes: F64) -> float:
-    result = 0.0
-    for k in range(LANES):
-        result += lanes[k]
-    return result
-
-
-@kernel()
 def unpack(shape: Shape, sums: Sums, flat: F64) -> None:
     """Set the derivatives by all parameters, in the order of :func:`pack`."""
     n_hidden, width = shape.n_hidden, shape.width
@@ -220,16 +214,16 @@ def unpack(shape: Shape, sums: Sums, flat: F64) -> None:
     for layer in range(n_hidden):
         for o in range(width):
             for i in range(width):
-                flat[at + o * width + i] = _total(sums.hidden[layer, o * rows + i])
-            flat[at + width * width + o] = _total(sums.hidden_bias[layer, o])
+                flat[at + o * width + i] = folded(sums.hidden[layer, o * rows + i], 0)
+            flat[at + width * width + o] = folded(sums.hidden_bias[layer, o], 0)
         at += width * (width + 1)
     both = sums.output.shape[0] // _OUTPUTS
     for part in range(2 if shape.stabiliser else 1):
         first = both - rows if part == 1 else 0
         for o in range(2):
             for i in range(width):
-                flat[at + o * width + i] = _total(sums.output[o * both + first + i])
-            flat[at + 2 * width + o] = _total(sums.output_bias[o])
+                flat[at + o * width + i] = folded(sums.output[o * both + first + i], 0)
+            flat[at + 2 * width + o] = folded(sums.output_bias[o], 0)
         at += 2 * (width + 1)
 
 
@@ -353,3 +347,62 @@ def differentiate_contexts(shape: Shape, arm: Arm, n: int, block: Block) -> None
     """Derivatives by the contexts, in ``block.d_context``, after those by the hidden layers."""
     g = block.g[max(shape.n_hidden - 1, 0) * n_rows(shape) :]
     _multiply(arm.context, g, n, block.d_context, LINEAR, block.d_context)
+
+
+@kernel(allocates=True)
+def sweep_contexts(
+    shape: Shape,
+    arm: Arm,
+    context: F32,
+    symbols: F32,
+    for_weights: bool,
+    sums: Sums,
+    d_context: F32,
+    d_symbols: F32,
+    details: F32,
+) -> None:
+    """Evaluate symbols with given contexts, and differentiate them.
+
+    Parameters
+    ----------
+    shape : Shape
+    arm : Arm
+    context : float32[D, N]
+    symbols : float32[N]
+    for_weights : bool
+        Whether derivatives by the weights are wanted.
+    sums : Sums
+        Those and the bits are added to it.
+    d_context : float32[D, N] or float32[0, 0]
+    d_symbols : float32[N] or float32[0]
+    details : float32[3, N] or float32[3, 0]
+        Bits, mu and scale.
+    """
+    block = make_block(shape)
+    first = bottom(shape)
+    for_context = d_context.size > 0
+    for start in range(0, symbols.size, BLOCK):
+        n = min(BLOCK, symbols.size - start)
+        end = start + n
+        for i in range(shape.width):
+            copy_row(context[i, start:end], block.x[first + i, :n])
+        copy_row(symbols[start:end], block.symbols[0, :n])
+        evaluate(shape, arm, n, _ONE, block)
+        add_bits(n, block, sums)
+        by_mean = block.g[first]
+        for k in range(min(n, d_symbols.size)):
+            d_symbols[start + k] = -by_mean[k]
+        if for_weights or for_context:
+            differentiate(shape, arm, n, block)
+        if for_weights:
+            add_weights(shape, n, block, sums)
+        if for_context:
+            differentiate_contexts(shape, arm, n, block)
+            for i in range(shape.width):
+                copy_row(block.d_context[i, :n], d_context[i, start:end])
+        if details.shape[1] > 0:
+            copy_row(block.bits[0, :n], details[0, start:end])
+            copy_row(block.out[0, :n], details[1, start:end])
+            for k in range(n):
+                log_scale = min(max(block.out[1, k], -MAX_LOG_SCALE), MAX_LOG_SCALE)
+                details[2, start + k] = np.exp(log_scale)

@@ -12,6 +12,7 @@ import numpy as np
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
 from numchic_trainer.kernels.lanes import LANES, accumulate, load
+from numchic_trainer.kernels.rows import clear_row, copy_row
 from numchic_trainer.kernels.workers import Workers, partition
 
 _BLOCK = 512  # pixels that are worked on at a time
@@ -116,9 +117,8 @@ def _squared_error(
     for first in range(start, end, _BLOCK):
         n = min(_BLOCK, end - first)
         if weights.size > 0:
-            weight[:n] = weights[first : first + n]
-        for k in range(_BLOCK):
-            errors[k] = _ZERO
+            copy_row(weights[first : first + n], weight[:n])
+        clear_row(errors)
         for c in range(3):
             _transformed(transform, c, raw, first, n, y)
             wanted, slope = original[c][first:], slopes[c]

@@ -40,10 +40,12 @@ else:
 
     @intrinsic
     def power_of_two(_context: Any, n: Any) -> Any:  # noqa: ARG001
-        """Return 2**n for an integer n from -126 to 127."""
+        """Return 2**n for an integer n from -126 to 127; something for any other number."""
 
         def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-            biased = builder.add(builder.fptosi(arguments[0], _INT), _INT(127))
+            # After the addition n is in the lowest bits; a conversion would not be defined for NaN.
+            shifted = builder.fadd(arguments[0], _FLOAT(1.5 * 2.0**23))
+            biased = builder.add(builder.bitcast(shifted, _INT), _INT(127))
             return builder.bitcast(builder.shl(biased, _INT(23)), _FLOAT)
 
         return _unary, generate

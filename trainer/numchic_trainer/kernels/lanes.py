@@ -5,8 +5,9 @@ A compiler turns loops over arrays into such operations itself, but keeps no sum
 since that changes the order of additions. Here the order is written down: lane k of a sum adds up
 every sixteenth number, whatever the processor.
 
-Numbers are taken from and put into one-dimensional contiguous arrays at given places, which are not
-checked: an array needs room behind its last element wherever sixteen are taken for fewer.
+Numbers are taken from and put into one-dimensional contiguous arrays at given places. Only plain
+Python checks these, in the tests: an array needs room behind its last element wherever sixteen are
+taken for fewer.
 """
 
 from __future__ import annotations
@@ -27,20 +28,28 @@ Lanes = F32
 # ruff: noqa: D103, ARG001
 
 
+def _inside(array: F32 | F64, i: int, n: int = LANES) -> slice:
+    """Places of array[i] to array[i + n - 1], all of which must be there."""
+    if i < 0 or i + n > array.size:
+        raise IndexError(f"{n} numbers from {i} on, of {array.size}")
+    return slice(i, i + n)
+
+
 def _load(array: F32, i: int) -> Lanes:
     """Take array[i] to array[i + 15]."""
-    return array[i : i + LANES].copy()
+    return array[_inside(array, i)].copy()
 
 
 def _save(lanes: Lanes, array: F32, i: int) -> None:
     """Put the lanes to array[i] to array[i + 15]."""
-    array[i : i + LANES] = lanes
+    array[_inside(array, i)] = lanes
 
 
 def _save_first(lanes: Lanes, array: F32, i: int, n: int) -> None:
     """Put the first n lanes, all if n >= 16 and none if n <= 0, to array[i], array[i + 1] ..."""
     n = min(max(n, 0), LANES)
-    array[i : i + n] = lanes[:n]
+    if n > 0:
+        array[_inside(array, i, n)] = lanes[:n]
 
 
 def _first(lanes: Lanes, n: int) -> Lanes:
@@ -50,7 +59,7 @@ def _first(lanes: Lanes, n: int) -> Lanes:
 
 def _spread(array: F32, i: int) -> Lanes:
     """Put array[i] into all lanes."""
-    return np.full(LANES, array[i])
+    return np.full(LANES, array[_inside(array, i, 1)])
 
 
 def _zeros() -> Lanes:
@@ -87,7 +96,7 @@ def _separate(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
 
 def _accumulate(lanes: Lanes, array: F64, i: int) -> None:
     """Add the lanes to array[i] to array[i + 15] in float64."""
-    array[i : i + LANES] += lanes
+    array[_inside(array, i)] += lanes
 
 
 if TYPE_CHECKING or describe() == "python":
@@ -98,7 +107,7 @@ if TYPE_CHECKING or describe() == "python":
 else:
     from llvmlite import ir
     from numba import types
-    from numba.core import cgutils
+    from numba.core import cgutils, errors
     from numba.core.datamodel import models
     from numba.extending import intrinsic, register_model
 
@@ -115,6 +124,11 @@ else:
         def __init__(self, manager: Any, kind: Any) -> None:
             super().__init__(manager, kind, _vector)
 
+    def _check(array: Any, dtype: Any = types.float32) -> None:
+        """Refuse an array whose memory is not one number after another."""
+        if (array.dtype, array.ndim, array.layout) != (dtype, 1, "C"):
+            raise errors.TypingError(f"lanes are no part of {array}")
+
     def _place(context: Any, builder: Any, kind: Any, array: Any, i: Any, as_type: Any) -> Any:
         """Give the address of an element; without checks, and negative indices are not special."""
         data = context.make_array(kind)(context, builder, array).data
@@ -126,6 +140,7 @@ else:
             place = _place(context, builder, signature.args[0], *arguments, _vector)
             return builder.load(place, align=4)
 
+        _check(array)
         return _lanes(array, types.intp), generate
 
     @intrinsic
@@ -135,6 +150,7 @@ else:
             builder.store(arguments[0], place, align=4)
             return context.get_dummy_value()
 
+        _check(array)
         return types.void(lanes, array, types.intp), generate
 
     @intrinsic
@@ -153,6 +169,7 @@ else:
                     builder.store(builder.extract_element(value, loop.index), place)
             return context.get_dummy_value()
 
+        _check(array)
         return types.void(lanes, array, types.intp, types.intp), generate
 
     @intrinsic
@@ -183,6 +200,7 @@ else:
             place = _place(context, builder, signature.args[0], *arguments, ir.FloatType())
             return _filled(builder, builder.load(place))
 
+        _check(array)
         return _lanes(array, types.intp), generate
 
     @intrinsic
@@ -245,4 +263,5 @@ else:
             builder.store(after, place, align=8)
             return context.get_dummy_value()
 
+        _check(array, types.float64)
         return types.void(lanes, array, types.intp), generate

@@ -16,6 +16,7 @@ from numchic_bitstream.kernels import kernel
 from numchic_bitstream.v5.headers import CoolChicHeader
 from numchic_trainer.kernels.lanes import LANES
 from numchic_trainer.kernels.products import COLUMNS, add_folded
+from numchic_trainer.kernels.rows import copy, row_size
 from numchic_trainer.kernels.synthesis import (
     Network,
     Planes,
@@ -34,10 +35,8 @@ from numchic_trainer.kernels.upsampling import (
     STEP,
     Level,
     Pyramid,
-    copy,
     double_row,
     halve_row,
-    row_size,
 )
 from numchic_trainer.kernels.workers import Workers
 
@@ -58,7 +57,7 @@ class PictureSweep:
     Notes
     -----
     All memory is allocated here: about 85 bytes per pixel with one 3 x 3 layer and 100 with two.
-    Weights are arrays in the order of :func:`numchic_trainer.model.functions.picture_parameters`.
+    Weights are arrays in the order of :func:`numchic_trainer.model.encoder.picture_parameters`.
     """
 
     def __init__(self, header: CoolChicHeader, noise: F32 | None, workers: Workers) -> None:
@@ -280,5 +279,4 @@ def _differentiate(
             at = size + i * width
             halve_row(fine, coarse, taps, dense, m + i, rows, d_x, at, size, columns, tap_lanes)
     add_folded(lanes, sums)
-    if coarse.channels > 0:
-        add_folded(tap_lanes, tap_sums[fine.taps : fine.taps + STEP])
+    add_folded(tap_lanes, tap_sums[fine.taps : fine.taps + STEP])

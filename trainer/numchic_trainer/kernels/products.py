@@ -172,10 +172,16 @@ def _add_four(s0: F32, s1: F32, s2: F32, s3: F32, sums: F64, at: int) -> None:
 
 
 @kernel()
+def folded(lanes: F64, at: int) -> float:
+    """Add up the sixteen parts of a sum, in a fixed order."""
+    total = 0.0
+    for k in range(at, at + LANES):
+        total += lanes[k]
+    return total
+
+
+@kernel()
 def add_folded(lanes: F64, sums: F64) -> None:
-    """Sums += the sixteen parts of every sum, in a fixed order."""
+    """Sums += the sixteen parts of every sum."""
     for i in range(sums.size):
-        total = 0.0
-        for k in range(LANES):
-            total += lanes[i * LANES + k]
-        sums[i] += total
+        sums[i] += folded(lanes, i * LANES)

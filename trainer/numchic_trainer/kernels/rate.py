@@ -62,15 +62,13 @@ from numchic_trainer.kernels.ifce import (
 )
 from numchic_trainer.kernels.lanes import LANES
 from numchic_trainer.kernels.laplace import MAX_LOG_SCALE
-from numchic_trainer.kernels.products import COLUMNS
+from numchic_trainer.kernels.products import COLUMNS, folded
 from numchic_trainer.kernels.rows import add_row, clear_row, copy_row
 from numchic_trainer.kernels.workers import Workers, partition
 
 _SHEET = 16384  # symbols of a sheet, about
 _LEAST = 8192  # symbols of a part, about
 _MOST_PARTS = 48  # beside those that rounding makes
-
-_ZERO = np.float32(0.0)
 
 
 class _Tables(NamedTuple):
@@ -213,12 +211,15 @@ def _features_backward(
 
 @kernel()
 def _fold_ifce(tables: _Tables, k: int, d_weight: F64, d_flat: F64) -> None:
-    """Add the derivatives of one IFCE to those by all weights."""
+    """Add the derivatives of one IFCE to those by all weights, and forget them."""
     n_features, n_inputs, start = tables.sizes[1], tables.grids[k, 5], tables.grids[k, 4]
     for f in range(n_features):
         for c in range(n_inputs):
-            d_flat[start + f * n_inputs + c] += d_weight[c, f].sum()
-        d_flat[start + n_features * n_inputs + f] += d_weight[n_inputs, f].sum()
+            d_flat[start + f * n_inputs + c] += folded(d_weight[c, f], 0)
+        d_flat[start + n_features * n_inputs + f] += folded(d_weight[n_inputs, f], 0)
+        for c in range(n_inputs + 1):
+            for lane in range(LANES):
+                d_weight[c, f, lane] = 0.0
 
 
 @kernel()
@@ -347,7 +348,7 @@ def _allocate(tables: _Tables) -> _Memory:
         np.empty((n_features, tables.sizes[3]), np.float32),
         np.empty((n_features, tables.sizes[3]), np.float32),
         np.empty((2, n_features, tables.sizes[4]), np.float32),
-        np.empty((tables.grids.shape[0] + 1, n_features, LANES), np.float64),
+        np.zeros((tables.grids.shape[0] + 1, n_features, LANES)),
     )
 
 
@@ -384,7 +385,7 @@ def _sweep(
     spilled : float32[n]
         Those by the symbols of others.
     d_flat : float64[n]
-        Derivatives by the weights.
+        Derivatives by the weights; zero before.
     details : float32[3, N] or float32[3, 0]
         Bits, mu and scale of every symbol, if wanted.
 
@@ -395,7 +396,6 @@ def _sweep(
     """
     block, sums, memory = make_block(shape), make_sums(shape), _allocate(tables)
     differentiated = d_symbols.size > 0
-    d_flat[:] = 0.0
     for band in range(first_band, end_band):
         k, first, end = tables.bands[band, 0], tables.bands[band, 1], tables.bands[band, 2]
         start, end_symbol, sizes = _extent(tables, k)
@@ -404,17 +404,18 @@ def _sweep(
             sizes[1],
             tables.grids[k, 5] > 0,
         )
-        memory.d_weight[:] = 0.0
         if not has_features:
-            block.x[bottom(shape) + tables.sizes[0] :] = _ZERO
+            for i in range(bottom(shape) + tables.sizes[0], block.x.shape[0]):
+                clear_row(block.x[i])
         n_rows = _sheet_rows(width)
         for y in range(first, end, n_rows):
             rows = _Rows(k, y, min(n_rows, end - y))
             fill_sheet(grid, y, rows.n, memory.sheet)
-            memory.d_sheet[: sheet_size(rows.n, width)] = _ZERO
+            clear_row(memory.d_sheet[: sheet_size(rows.n, width)])
             if has_features:
                 _features(tables, rows, flat, symbols, memory)
-                memory.d_features[:, : (rows.n + 1) // 2 * (width + REACH)] = _ZERO
+                for f in range(memory.d_features.shape[0]):
+                    clear_row(memory.d_features[f, : (rows.n + 1) // 2 * (width + REACH)])
             _sheet(
                 shape,
                 arm,
@@ -436,7 +437,7 @@ def _sweep(
             _fold_ifce(tables, k, memory.d_weight, d_flat)
     if differentiated:
         unpack(shape, sums, d_flat)
-    return sums.bits.sum()  # type: ignore[no-any-return]
+    return folded(sums.bits[0], 0)
 
 
 @kernel(inline=True)
@@ -599,6 +600,7 @@ class RateSweep:
     def _run(
         self, symbols: F32, weights: Sequence[F32], scale: float, d_symbols: F32, details: F32
     ) -> float:
+        self._d_flat.fill(0.0)
         np.concatenate([weight.reshape(-1) for weight in weights], out=self._flat)
         pack(self._shape, self._flat, self._arm)
         totals = [0.0] * len(self._parts)

@@ -118,8 +118,9 @@ class SoapKernel:
         """
         self._steps += 1
         beta1, beta2 = self._betas
+        wide = gradients.astype(np.float64)
         if self._steps == 0:
-            _look(self._layout, gradients, beta2, self._state, self._scratch)
+            _look(self._layout, wide, beta2, self._state, self._scratch)
             for place, size in self._matrices:
                 part = slice(place, place + size * size)
                 vectors = np.linalg.eigh(self._state.outer[part].reshape(size, size)).eigenvectors
@@ -129,7 +130,7 @@ class SoapKernel:
         _step(
             self._layout,
             parameters,
-            gradients,
+            wide,
             beta1,
             beta2,
             self._eps,
@@ -309,7 +310,7 @@ def _transpose(x: F64, y: F64) -> None:
 
 @kernel()
 def _rotate(
-    x: F32 | F64, tensor: int, back: bool, layout: _Layout, bases: F64, scratch: _Scratch
+    x: F64, tensor: int, back: bool, layout: _Layout, bases: F64, scratch: _Scratch
 ) -> None:
     """Put x in the eigenbases of a tensor, or back in the plain one, to ``scratch.turned[0]``.
 
@@ -339,7 +340,7 @@ def _rotate(
 
 @kernel()
 def _accumulate(
-    gradient: F32, tensor: int, beta2: float, layout: _Layout, outer: F64, scratch: _Scratch
+    gradient: F64, tensor: int, beta2: float, layout: _Layout, outer: F64, scratch: _Scratch
 ) -> None:
     """GG_j <- beta2 GG_j + (1 - beta2) (gradient unfolded along j) (same)^T."""
     here = 0
@@ -394,7 +395,7 @@ def _refresh(tensor: int, second: F64, layout: _Layout, state: _State, scratch: 
 
 
 @kernel()
-def _look(layout: _Layout, gradients: F32, beta2: float, state: _State, scratch: _Scratch) -> None:
+def _look(layout: _Layout, gradients: F64, beta2: float, state: _State, scratch: _Scratch) -> None:
     """Take the first gradients into the preconditioners."""
     for i in range(layout.n_sizes.size):
         part = gradients[layout.starts[i] : layout.starts[i + 1]]
@@ -405,7 +406,7 @@ def _look(layout: _Layout, gradients: F32, beta2: float, state: _State, scratch:
 def _step(
     layout: _Layout,
     parameters: F32,
-    gradients: F32,
+    gradients: F64,
     beta1: float,
     beta2: float,
     eps: float,

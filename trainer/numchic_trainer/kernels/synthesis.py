@@ -43,7 +43,7 @@ from numchic_trainer.kernels.products import (
     multiply,
     padded,
 )
-from numchic_trainer.kernels.upsampling import ROOM, copy, row_size
+from numchic_trainer.kernels.rows import ROOM, copy, row_size
 from numchic_trainer.kernels.workers import Workers, partition
 
 CHANNELS = 3  # of the picture

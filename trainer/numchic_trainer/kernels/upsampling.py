@@ -36,9 +36,9 @@ from numchic_trainer.kernels.lanes import (
     zeros,
 )
 from numchic_trainer.kernels.products import add_folded
+from numchic_trainer.kernels.rows import ROOM, add, copy, row_size
 from numchic_trainer.kernels.workers import Part, Workers, partition
 
-ROOM = 2 * LANES
 HALF = 4  # taps that a filter can have on one side, its centre included
 MAX_X2_SIZE, MAX_PRECONCAT_SIZE = 2 * HALF, 2 * HALF - 1
 STEP = 2 * HALF  # taps of the two filters of a step, x2 first
@@ -89,9 +89,9 @@ class Pyramid:
         Dense latents of all levels, and derivatives by them.
     columns : float32[n]
         See :class:`Level`.
-    taps : float32[8 * number of steps]
+    taps : float32[8 * number of steps, at least 8]
         Finest step first.
-    sums : float64[number of parts, 8 * number of steps]
+    sums : float64[number of parts, size of the taps]
         Derivatives by the taps.
     """
 
@@ -112,7 +112,7 @@ class Pyramid:
         self.dense = np.zeros(n_dense + ROOM, np.float32)
         self.d_dense = np.zeros(n_dense + ROOM, np.float32)
         self.columns = np.zeros(n_columns + ROOM, np.float32)
-        n_taps = STEP * (len(grids) - 1)
+        n_taps = STEP * max(len(grids) - 1, 1)  # kernels look at taps even if there is no step
         self.taps = np.zeros(n_taps, np.float32)
         self.sums = np.zeros((len(self.parts(0)), n_taps))
 
@@ -185,22 +185,6 @@ class Pyramid:
             _backward(fine, coarse, coarser, *arrays, *parts[p], d_symbols, self.sums[p])
 
         self.workers.run(work, len(parts))
-
-
-@kernel()
-def copy(source: F32, i: int, n: int, target: F32, j: int) -> None:
-    """Copy n numbers from place i to place j."""
-    old, new = source[i : i + n], target[j : j + n]
-    for k in range(n):
-        new[k] = old[k]
-
-
-@kernel()
-def _add(source: F32, i: int, n: int, target: F32, j: int) -> None:
-    """Add n numbers from place i to those at place j."""
-    old, new = source[i : i + n], target[j : j + n]
-    for k in range(n):
-        new[k] += old[k]
 
 
 @kernel(allocates=True)
@@ -278,7 +262,7 @@ def _backward(
             _column_sums(fine, coarse, dense, c, m, columns, lanes)
     add_folded(lanes, sums[fine.taps : fine.taps + STEP])
     if coarse.channels > 1:
-        lanes[:] = 0.0
+        lanes = np.zeros(STEP * LANES)
         scratch = np.zeros(N_ROWS * row_size(coarser.width), np.float32)
         plane = coarse.height * coarse.width
         for m in range(start, end):
@@ -350,7 +334,7 @@ def _filter(
                 save(filtered, result, k)
             place = y_at + (chunk + i) * width
             if adds:
-                _add(result, LANES, width, y, place)
+                add(result, LANES, width, y, place)
             else:
                 copy(result, LANES, width, y, place)
 
@@ -393,12 +377,6 @@ def _add_sums(s0: F32, s1: F32, s2: F32, s3: F32, lanes: F64, at: int) -> None:
     accumulate(s1, lanes, (at + 1) * LANES)
     accumulate(s2, lanes, (at + 2) * LANES)
     accumulate(s3, lanes, (at + 3) * LANES)
-
-
-@kernel()
-def row_size(width: int) -> int:
-    """Size of a row in the cache: it begins at LANES, and there is room behind it."""
-    return width + -width % LANES + 4 * LANES
 
 
 @kernel(inline=True)

@@ -20,11 +20,11 @@ from numchic_trainer.kernels.rate import RateSweep
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.arm import Arm
 from numchic_trainer.model.arrays import as_array, has_kernels
+from numchic_trainer.model.functions import arm_rate, latent_rate
 from numchic_trainer.model.ifce import Ifce
 from numchic_trainer.model.laplace import laplace_bits
 from numchic_trainer.model.module import ParameterModule
 from numchic_trainer.model.quantise import NoiseType, QuantizerType, quantise
-from numchic_trainer.model.rate import arm_rate, latent_rate
 from numchic_trainer.model.synthesis import Synthesis, parse_layer
 from numchic_trainer.model.upsampling import Upsampling
 
@@ -469,6 +469,25 @@ def rate_parameters(model: CoolChicEncoder) -> list[nn.Parameter]:
     layers += [] if model.arm.stabiliser is None else [model.arm.stabiliser]
     layers += [] if model.ifce is None else list(model.ifce.layers.values())
     return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+
+
+def picture_parameters(model: CoolChicEncoder) -> list[nn.Parameter]:
+    """Trained parameters between latents and picture, in the order of the kernels.
+
+    Returns
+    -------
+    list of Parameter
+        x2 filters and pre-concatenation filters, coarsest first, weight and bias of every layer of
+        the trunk, and those of the stabiliser if there is one.
+    """
+    synthesis = model.synthesis
+    layers: list[Any] = list(synthesis.trunk)
+    layers += [] if synthesis.stabiliser is None else [synthesis.stabiliser]
+    filters: list[Any] = [*model.upsampling.x2, *model.upsampling.preconcat]
+    return [
+        *(filter_.weight for filter_ in filters),
+        *(parameter for layer in layers for parameter in (layer.weight, layer.bias)),
+    ]
 
 
 def _descriptor(value: Any) -> DescriptorCoolChic:

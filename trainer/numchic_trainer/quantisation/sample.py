@@ -21,7 +21,7 @@ from numchic.v5.context import NEIGHBOURS
 from numchic_bitstream.arrays import F32, I64
 from numchic_trainer.model.arm import ArmLinear
 from numchic_trainer.model.encoder import CoolChicEncoder
-from numchic_trainer.model.rate import arm_rate
+from numchic_trainer.model.functions import arm_rate
 from numchic_trainer.training.distortion import SquaredError
 from numchic_trainer.training.target import Target
 

@@ -27,8 +27,7 @@ from numchic_trainer.kernels.rate import RateSweep
 from numchic_trainer.kernels.soap import SoapKernel
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.arrays import has_kernels
-from numchic_trainer.model.encoder import CoolChicEncoder, rate_parameters
-from numchic_trainer.model.functions import picture_parameters
+from numchic_trainer.model.encoder import CoolChicEncoder, picture_parameters, rate_parameters
 from numchic_trainer.quantisation.estimate import steps_of
 from numchic_trainer.training.distortion import SquaredError
 from numchic_trainer.training.engine import MAX_GRADIENT, NETWORK_BETAS, NETWORK_DECAY, Step
