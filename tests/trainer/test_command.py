@@ -89,7 +89,7 @@ def test_encode_in_a_terminal(source: Path, tmp_path: Path) -> None:
         if event.iteration == 10:
             raise KeyboardInterrupt
 
-    config = TrainConfig.of_effort("fast", preset="lop")
+    config = TrainConfig(effort="fast", preset="lop")
     with pytest.raises(KeyboardInterrupt):
         encode(source, config, progress=saved, checkpoint=tmp_path / "a.cool.training")
     outcome = run_in_terminal("encode", source, out, *options, "--resume")

@@ -101,6 +101,20 @@ def test_evaluations_are_the_same(name: str) -> None:
     assert found[:4] == pytest.approx(expected[:4], rel=1e-4)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_evaluations_without_a_way_back_are_the_same(name: str) -> None:
+    model, _ = made(name)
+    raw, bits = model.evaluate()
+    assert model.training
+    output = model.eval()()
+    assert bits == pytest.approx(output["rate"].item(), rel=1e-6)
+    torch.testing.assert_close(raw, output["raw_out"], rtol=1e-5, atol=1e-5)
+    raw, bits = model.double().evaluate()
+    assert not model.training
+    torch.testing.assert_close(raw, output["raw_out"].double(), rtol=1e-4, atol=1e-4)
+    assert bits == pytest.approx(output["rate"].item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["lop", "hop", "4:2:0", "noise"])
 def test_threads_change_nothing(name: str) -> None:
     results = []

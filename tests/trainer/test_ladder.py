@@ -137,7 +137,7 @@ def test_means_instead_of_samples() -> None:
         assert torch.equal(a["z"], a["q_params"][0].get())
 
 
-@pytest.mark.parametrize("size", [(1, 1), (65, 130), (300, 40)])
+@pytest.mark.parametrize("size", [(1, 1), (65, 130), (300, 40), (130, 300)])
 def test_strips_are_not_seen(size: tuple[int, int]) -> None:
     ladder = shipped_pack("lop").ladder
     rgb = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))

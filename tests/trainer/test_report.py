@@ -11,6 +11,7 @@ from PIL import Image
 
 from numchic import Picture
 from numchic_trainer import TrainConfig, encode
+from numchic_trainer.figures import block_means, block_side
 from numchic_trainer.report import write_report
 from pictures import picture, yuv_picture
 
@@ -45,6 +46,34 @@ def test_same_input_same_report_and_no_log(tmp_path: Path) -> None:
     first = [path.read_bytes() for path in write_report(tmp_path, source, stream, [])]
     again = [path.read_bytes() for path in write_report(tmp_path, source, stream, [])]
     assert first == again
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 29), (65, 130), (30, 20)])
+def test_large_arrays_are_drawn_as_means(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("numchic_trainer.figures._LARGEST", 10)
+    values = np.random.default_rng(1).normal(size=shape)
+    side = block_side(shape)
+    means = [
+        [values[y : y + side, x : x + side].mean() for x in range(0, shape[1], side)]
+        for y in range(0, shape[0], side)
+    ]
+    np.testing.assert_allclose(block_means(values.__getitem__, shape), means, rtol=1e-9, atol=1e-12)
+    assert max(len(means), len(means[0])) <= 10
+
+
+@pytest.mark.parametrize("source", [rgb(41, 34), yuv_picture(30, 37, "yuv420", 10)])
+def test_large_pictures_are_drawn_small(
+    source: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = encode(source, TrainConfig(preset="lop", iterations=0)).stream
+    monkeypatch.setattr("numchic_trainer.figures._LARGEST", 10)
+    weights = np.ones((source.height, source.width), np.float32)
+    page = write_report(tmp_path, source, stream, [], weights)[-1].read_text()
+    side = block_side(source.planes[0].shape)
+    assert side > 1
+    assert f"means of {side} x {side} samples" in page
 
 
 @pytest.mark.parametrize("source", [rgb(21, 34), rgb(1, 1), yuv_picture(10, 17, "yuv420", 10)])

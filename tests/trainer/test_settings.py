@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from numchic.command.cli import main
 from numchic_bitstream import UsageError
 from numchic_trainer.command.cli import encode_batch_command, encode_command
-from numchic_trainer.config import EFFORTS, TrainConfig
+from numchic_trainer.config import EFFORTS, PRESETS, TrainConfig
 from numchic_trainer.ladder.config import LadderConfig
 from numchic_trainer.settings import settings_of
 
@@ -136,9 +136,14 @@ def test_what_does_not_fit_together_is_refused(settings: dict[str, Any], name: s
 def test_an_effort_is_one_of_four() -> None:
     for effort in ("quick", 3, ["fast"]):
         with pytest.raises(UsageError, match="effort"):
-            TrainConfig.of_effort(effort)  # type: ignore[arg-type]
-    assert TrainConfig.of_effort("fast") == TrainConfig(iterations=EFFORTS["fast"], rdoq=False)
-    assert TrainConfig.of_effort("fast", rdoq=True, iterations=3).iterations == 3
+            TrainConfig(effort=effort)  # type: ignore[arg-type]
+
+
+def test_every_effort_is_longer_than_the_one_before_and_iterations_have_the_last_word() -> None:
+    for preset in PRESETS:
+        numbers = [TrainConfig(effort=effort).n_iterations(preset) for effort in EFFORTS]
+        assert numbers == sorted(set(numbers))
+    assert TrainConfig(effort="slow", iterations=3).n_iterations("lop") == 3
 
 
 def test_numbers_of_numpy_and_paths_become_plain() -> None:

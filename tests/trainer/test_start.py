@@ -35,7 +35,7 @@ def test_small_and_flat_pictures_get_small_networks() -> None:
     assert choose_preset(noise(512, 512, 20), auto) == "hop"
     assert choose_preset(noise(128, 128, 1), auto) == "lop"
     assert choose_preset(noise(1, 1, 20), TrainConfig(preset="vhop")) == "vhop"
-    assert choose_preset(noise(512, 512, 20), TrainConfig.of_effort("fast")) == "lop"
+    assert choose_preset(noise(512, 512, 20), TrainConfig(effort="fast")) == "lop"
 
 
 def test_networks_are_drawn_from_the_seed_alone() -> None:

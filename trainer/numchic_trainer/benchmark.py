@@ -114,7 +114,7 @@ def _arrays(parameters: list[nn.Parameter]) -> list[F32]:
 def measure_encode(name: str, **settings: Any) -> Row:
     """Quality, size, time and memory of a file; a crop of 256 x 256 is named PICTURE@X,Y."""
     picture = _read(name)
-    result = encode(picture, TrainConfig.of_effort(**settings))
+    result = encode(picture, TrainConfig(**settings))
     seconds = result.cpu_seconds
     total = sum(seconds.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (

@@ -8,13 +8,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from numchic_bitstream import UsageError
 from numchic_bitstream.v5.headers import Resize
 from numchic_trainer.settings import (
     FLAG,
-    Setting,
     check_settings,
     choice,
     documented,
@@ -37,14 +36,11 @@ SPHERE = "sphere"
 
 Effort = Literal["fast", "medium", "slow", "best"]
 
-EFFORTS: dict[Effort, int] = {"fast": 80, "medium": 400, "slow": 2000, "best": 10000}
-"""Iterations of every effort; "fast" also leaves the optimisation of the integers out."""
+EFFORTS: dict[Effort, int] = {"fast": 150, "medium": 450, "slow": 1800, "best": 10000}
+"""Iterations of every effort with the preset hop."""
 
-EFFORT = Setting(
-    choice(*EFFORTS),
-    "The effort is the time to be spent: 80, 400, 2000 or 10000 iterations; fast also leaves the "
-    "last optimisation of the networks out.",
-)
+_PACE: dict[Preset, float] = {"lop": 2.25, "mop": 1.5, "hop": 1.0, "vhop": 0.7}
+"""So many iterations of other presets take the time of one of hop."""
 
 
 class Sizes(NamedTuple):
@@ -100,11 +96,18 @@ class TrainConfig:
         "The lambda is searched that gives this quality in dB, within 0.1 dB.",
         words=_NONE,
     )
-    iterations: int = setting(
-        EFFORTS["medium"],
+    effort: Effort = setting(
+        "medium",
+        choice(*EFFORTS),
+        "The effort is the time to be spent: 340, 1000, 4000 or 22500 iterations with lop, and "
+        "150, 450, 1800 or 10000 with hop, which take as long.",
+    )
+    iterations: int | None = setting(
+        None,
         number(int, 0, 1_000_000_000),
-        "All training iterations are counted, those of every candidate of a warm-up too. Without "
-        "this the effort decides. With 0 what training would start from is written.",
+        "All training iterations are counted, those of every candidate of a warm-up too. auto "
+        "leaves their number to the effort. With 0 what training would start from is written.",
+        words={"auto": None},
     )
     seed: int = setting(
         0,
@@ -237,24 +240,6 @@ class TrainConfig:
         option=False,
     )
 
-    @classmethod
-    def of_effort(
-        cls, effort: Effort = "medium", iterations: int | None = None, **settings: Any
-    ) -> TrainConfig:
-        """Settings for the time to be spent, see :data:`EFFORTS`.
-
-        Parameters
-        ----------
-        effort : {"fast", "medium", "slow", "best"}
-        iterations : int, optional
-            Instead of those of the effort.
-        **settings
-            All others.
-        """
-        EFFORT.check("effort", effort)
-        n = EFFORTS[effort] if iterations is None else iterations
-        return cls(**{"iterations": n, "rdoq": effort != "fast"} | settings)
-
     def __post_init__(self) -> None:
         check_settings(self)
         if self.target_bpp is not None and self.target_psnr is not None:
@@ -266,6 +251,18 @@ class TrainConfig:
             raise UsageError("metadata need a trailer", "metadata")
         if self.weights is not None and self.tune != "mse":
             raise UsageError("weights are those of squared error", "tune", None, self.tune, "mse")
+
+    def n_iterations(self, preset: Preset) -> int:
+        """Iterations with a preset: those of the settings, or what the effort leaves time for.
+
+        Examples
+        --------
+        >>> TrainConfig(effort="slow").n_iterations("mop")
+        2700
+        """
+        if self.iterations is not None:
+            return self.iterations
+        return round(EFFORTS[self.effort] * _PACE[preset])
 
     def identity(self) -> bytes:
         """Digest of what the stream of a picture depends on: settings, and files that they name.

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from numchic.picture import Picture
 from numchic_bitstream.arrays import F64
 
 _DPI = 110
+_LARGEST = 1000  # rows or columns of what is drawn; no panel has so many dots
 
 
 def png(figure: Figure) -> bytes:
@@ -21,6 +24,43 @@ def png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
     return file.getvalue()
+
+
+def block_side(shape: tuple[int, ...]) -> int:
+    """Rows and columns of the blocks that figures show the means of; 1 for small pictures."""
+    return -(-max(shape) // _LARGEST)
+
+
+def block_means(rows: Callable[[slice], NDArray[Any]], shape: tuple[int, ...]) -> F64:
+    """Means of square blocks, so that no side is larger than any panel.
+
+    Parameters
+    ----------
+    rows : callable
+        Gives some rows of what is to be shown, shape (n, w); the whole of it may be large.
+    shape : (int, int)
+        Size of the whole.
+    """
+    side, (height, width) = block_side(shape), shape
+    starts = np.arange(0, width, side)
+    columns = np.minimum(starts + side, width) - starts
+    sums = [
+        np.add.reduceat(rows(slice(y, min(y + side, height))).mean(0, dtype=np.float64), starts)
+        for y in range(0, height, side)
+    ]
+    means: F64 = np.stack(sums) / columns
+    return means
+
+
+def reduced(picture: Picture) -> Picture:
+    """Picture with the means of blocks for samples, rounded."""
+    y, u, v = (
+        block_means(plane.__getitem__, plane.shape).round().astype(plane.dtype)
+        if plane.size
+        else plane
+        for plane in picture.planes
+    )
+    return Picture((y, u, v), picture.data_type, picture.bitdepth)
 
 
 def to_rgb(picture: Picture) -> F64:

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from numchic.picture import Picture
-from numchic_trainer.config import Preset, TrainConfig
+from numchic_trainer.config import EFFORTS, Effort, Preset, TrainConfig
 
 
 class _Trait(NamedTuple):
     """Loss without the bits of the networks relative to lop's, and the bytes of the networks.
 
-    Measured on crops of 192 x 128 and 256 x 256 after 1000 iterations.
+    Measured on seven crops of 256 x 256 after iterations that took the same time.
     """
 
     preset: Preset
@@ -22,10 +22,12 @@ class _Trait(NamedTuple):
     network_bytes: int
 
 
-# vhop has half as many multiplications again as hop, and was not found better at usual sizes.
-_TRAITS = (_Trait("lop", 1.0, 470), _Trait("mop", 0.93, 750), _Trait("hop", 0.84, 1300))
-
-_FEWEST_FOR_LARGE = 200  # iterations
+# Large networks take time to pay. vhop was not found better than hop at usual sizes.
+_TRAITS: dict[Effort, tuple[_Trait, ...]] = {
+    "fast": (_Trait("lop", 1.0, 470),),
+    "medium": (_Trait("lop", 1.0, 470), _Trait("mop", 0.97, 750), _Trait("hop", 0.935, 1300)),
+    "slow": (_Trait("lop", 1.0, 470), _Trait("mop", 0.96, 750), _Trait("hop", 0.90, 1300)),
+}
 
 # Loss of lop at lambda 1e-3 divided by the mean absolute difference of neighbours, and its growth.
 _LOSS_PER_DETAIL = 0.031
@@ -36,16 +38,23 @@ def choose_preset(picture: Picture, config: TrainConfig) -> Preset:
     """Preset of the settings, or for "auto" the one with the lowest loss to be expected.
 
     The loss is estimated from the detail in the picture, from lambda and from the share that the
-    networks have of a picture of this size. Large networks need more than a few iterations.
+    networks have of a picture of this size.
     """
     if config.preset != "auto":
         return config.preset
-    if config.iterations < _FEWEST_FOR_LARGE:
-        return "lop"
     loss = _LOSS_PER_DETAIL * _detail(picture) * (config.lmbda / 1e-3) ** _LOSS_EXPONENT
     price = 8 * config.lmbda / (picture.height * picture.width)
-    best = min(_TRAITS, key=lambda t: t.relative_loss * loss + price * t.network_bytes)
+    traits = _TRAITS.get(_effort(config), _TRAITS["slow"])
+    best = min(traits, key=lambda t: t.relative_loss * loss + price * t.network_bytes)
     return best.preset
+
+
+def _effort(config: TrainConfig) -> Effort:
+    """Effort of the settings, or the largest that has no more iterations of hop than they say."""
+    if config.iterations is None:
+        return config.effort
+    below: list[Effort] = [name for name, n in EFFORTS.items() if n <= config.iterations]
+    return below[-1] if below else "fast"
 
 
 def _detail(picture: Picture) -> float:

@@ -9,7 +9,6 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 import numchic
@@ -17,7 +16,7 @@ from numchic.files.images import write_file
 from numchic.picture import Picture
 from numchic_bitstream import read_stream
 from numchic_bitstream.arrays import F32, F64
-from numchic_trainer.figures import png, show, to_rgb
+from numchic_trainer.figures import block_means, block_side, png, reduced, show, to_rgb
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.quality import mean_squared_error, psnr
 from numchic_trainer.write import load_model
@@ -52,10 +51,9 @@ def write_report(
     decoded = numchic.decode(stream)
     parsed = read_stream(stream)
     model = load_model(parsed.frames[0].residue).eval()
-    with torch.no_grad():
-        extra = model(flag_additional_outputs=True)["additional_data"]
-    latents = [grid.numpy() for grid in extra["latents"]]
-    bits = [grid.numpy().astype(np.float64) for grid in extra["rate"]]
+    grids = model.quantised_latents()
+    latents = [grid.numpy() for grid in grids]
+    bits = [grid.numpy() for grid in model.latent_bits(grids)]
     figures = {
         "comparison": _comparison(source, decoded, parsed.n_bytes),
         **({} if weights is None else {"weights": _weights(source, decoded, weights)}),
@@ -76,11 +74,13 @@ def write_report(
 
 
 def _facts(source: Picture, decoded: Picture, n_bytes: int, n_all_bytes: int) -> dict[str, str]:
+    side = block_side(source.planes[0].shape)
     return {
         "size": f"{source.width} x {source.height}, {source.data_type}, {source.bitdepth} bits",
         "stream": f"{n_bytes} bytes, {_bpp(source, n_bytes):.4f} bits per pixel",
         "trailer": f"{n_all_bytes - n_bytes} bytes",
         "PSNR": f"{_psnr(source, decoded):.2f} dB",
+        "figures": "all samples" if side == 1 else f"means of {side} x {side} samples",
     }
 
 
@@ -120,17 +120,24 @@ def _comparison(source: Picture, decoded: Picture, n_bytes: int) -> Figure:
     figure = Figure((13, min(max(13 / 3 * ratio, 2.0), 12) + 0.8), layout="constrained")
     axes = figure.subplots(1, 3)
     colours = "" if source.data_type == "rgb" else " (as RGB by BT.709, full range)"
-    show(axes[0], to_rgb(source), f"original{colours}")
+    show(axes[0], to_rgb(reduced(source)), f"original{colours}")
     show(
         axes[1],
-        to_rgb(decoded),
+        to_rgb(reduced(decoded)),
         f"decoded: {_bpp(source, n_bytes):.3f} bits per pixel, {_psnr(source, decoded):.2f} dB",
     )
-    error = decoded.planes[0].astype(np.float64) - source.planes[0]
-    name = "luma error"
-    if source.data_type == "rgb":
-        error = decoded.to_rgb().astype(np.float64).mean(-1) - source.to_rgb().mean(-1)
-        name = "error, mean of R, G, B"
+    n_planes = _n_compared(source)
+    name = "luma error" if n_planes == 1 else "error, mean of R, G, B"
+
+    def rows(r: slice) -> F64:
+        differences = [
+            ours[r].astype(np.float64) - theirs[r]
+            for ours, theirs in zip(decoded.planes, source.planes[:n_planes], strict=False)
+        ]
+        mean: F64 = np.mean(differences, axis=0)
+        return mean
+
+    error = block_means(rows, source.planes[0].shape)
     limit = max(1.0, float(np.quantile(np.abs(error), 0.999)))
     image = show(
         axes[2], error, f"{name} (decoded - original)", cmap="RdBu_r", vmin=-limit, vmax=limit
@@ -144,14 +151,23 @@ def _weights(source: Picture, decoded: Picture, weights: F32) -> Figure:
     ratio = source.height / source.width
     figure = Figure((13, min(max(13 / 2 * ratio, 2.0), 12) + 0.8), layout="constrained")
     axes = figure.subplots(1, 2)
-    n_planes = 3 if source.data_type == "rgb" else 1
+    n_planes = _n_compared(source)
     maximum = (1 << source.bitdepth) - 1
-    pairs = zip(decoded.planes[:n_planes], source.planes[:n_planes], strict=True)
-    errors = [((ours.astype(np.float64) - theirs) / maximum) ** 2 for ours, theirs in pairs]
-    error = 1000.0 * weights * np.mean(errors, axis=0)
+
+    def rows(r: slice) -> F64:
+        errors = [
+            ((ours[r].astype(np.float64) - theirs[r]) / maximum) ** 2
+            for ours, theirs in zip(decoded.planes, source.planes[:n_planes], strict=False)
+        ]
+        weighted: F64 = 1000.0 * weights[r] * np.mean(errors, axis=0)
+        return weighted
+
+    error = block_means(rows, weights.shape)
     name = "error" if n_planes == 3 else "luma error"
-    title = f"weighted squared {name} x 1000, mean {error.mean():.3f}"
-    maps = {"weights of the squared error, mean 1": weights.astype(np.float64), title: error}
+    mean = np.mean([rows(slice(y, y + 1)).mean() for y in range(source.height)])
+    title = f"weighted squared {name} x 1000, mean {mean:.3f}"
+    shown = block_means(weights.__getitem__, weights.shape)
+    maps = {"weights of the squared error, mean 1": shown, title: error}
     for panel, (heading, values) in zip(axes, maps.items(), strict=True):
         limit = float(np.quantile(values, 0.999)) or float(values.max())
         image = show(panel, values, heading, cmap="viridis", vmin=0.0, vmax=limit)
@@ -159,12 +175,17 @@ def _weights(source: Picture, decoded: Picture, weights: F32) -> Figure:
     return figure
 
 
+def _n_compared(source: Picture) -> int:
+    """Number of planes whose errors are shown: all colours, or luma."""
+    return 3 if source.data_type == "rgb" else 1
+
+
 def _names(model: CoolChicEncoder) -> list[str]:
     """Resolution of every grid, hyperlatents marked."""
     return [f"1/{1 << g.level}" + (" hyper" if g.hyper else "") for g in model.grids]
 
 
-def _pyramid(model: CoolChicEncoder, latents: list[F64], bits: list[F64]) -> Figure:
+def _pyramid(model: CoolChicEncoder, latents: list[F32], bits: list[F32]) -> Figure:
     n_columns = min(5, len(latents))
     n_rows = -(-len(latents) // n_columns)
     height, width = model.param.img_size
@@ -174,19 +195,20 @@ def _pyramid(model: CoolChicEncoder, latents: list[F64], bits: list[F64]) -> Fig
     for axes in panels[len(latents) :]:
         axes.set_axis_off()
     for axes, name, grid, cost in zip(panels, _names(model), latents, bits, strict=False):
-        limit = max(1.0, float(np.quantile(np.abs(grid), 0.995)))
+        image = block_means(grid.__getitem__, grid.shape)
+        limit = max(1.0, float(np.quantile(np.abs(image), 0.995)))
         title = (
-            f"{name}: {grid.shape[1]} x {grid.shape[0]}, {cost.sum() / 8:.0f} bytes\n"
+            f"{name}: {grid.shape[1]} x {grid.shape[0]}, {_sum(cost) / 8:.0f} bytes\n"
             f"{grid.min():.0f} .. {grid.max():.0f}, zeros {100 * np.mean(grid == 0):.0f} %"
         )
-        image = show(axes, grid, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        figure.colorbar(image, ax=axes, shrink=0.6, ticks=[-limit, 0, limit], format="%.0f")
+        drawn = show(axes, image, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        figure.colorbar(drawn, ax=axes, shrink=0.6, ticks=[-limit, 0, limit], format="%.0f")
     return figure
 
 
-def _rate(model: CoolChicEncoder, bits: list[F64], n_bytes: int) -> Figure:
+def _rate(model: CoolChicEncoder, bits: list[F32], n_bytes: int) -> Figure:
     networks, _ = model.get_network_rate()
-    parts = {name: cost.sum() / 8 for name, cost in zip(_names(model), bits, strict=True)}
+    parts = {name: _sum(cost) / 8 for name, cost in zip(_names(model), bits, strict=True)}
     parts |= {module: sum(kinds.values()) / 8 for module, kinds in networks.items()}
     parts["headers etc."] = max(0.0, n_bytes - sum(parts.values()))
     figure = Figure((13, 0.3 * len(parts) + 1.4), layout="constrained")
@@ -209,15 +231,23 @@ def _rate(model: CoolChicEncoder, bits: list[F64], n_bytes: int) -> Figure:
     return figure
 
 
-def _rate_map(model: CoolChicEncoder, bits: list[F64]) -> F64:
+def _rate_map(model: CoolChicEncoder, bits: list[F32]) -> F64:
     """Bits of every grid, spread over the pixels that its samples cover."""
     height, width = model.param.img_size
-    total = np.zeros((height, width))
-    for grid, cost in zip(model.grids, bits, strict=True):
-        block = 1 << grid.level
-        rows, columns = np.arange(height) // block, np.arange(width) // block
-        total += cost[rows][:, columns] / block**2
-    return total
+
+    def rows(r: slice) -> F64:
+        total = np.zeros((r.stop - r.start, width))
+        for grid, cost in zip(model.grids, bits, strict=True):
+            block = 1 << grid.level
+            y, x = np.arange(r.start, r.stop) // block, np.arange(width) // block
+            total += cost[y][:, x] / block**2
+        return total
+
+    return block_means(rows, (height, width))
+
+
+def _sum(values: F32) -> float:
+    return float(values.sum(dtype=np.float64))
 
 
 def _training(log: Log) -> Figure:

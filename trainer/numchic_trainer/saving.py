@@ -23,13 +23,12 @@ def encode_still(picture: Picture, settings: dict[str, Any]) -> bytes:
     """
     from numchic_trainer import TrainConfig, encode
 
-    known = {"effort", *(field.name for field in dataclasses.fields(TrainConfig))}
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
     unknown = sorted(settings.keys() - known)
     if unknown:
         names, allowed = ", ".join(unknown), ", ".join(sorted(known))
         raise UsageError("the encoder has no such setting", names, None, None, allowed)
-    config = TrainConfig.of_effort(settings.pop("effort", "medium"))
-    result = encode(picture, dataclasses.replace(config, **settings))
+    result = encode(picture, TrainConfig(**settings))
     if not result.goal_met:
         warnings.warn("the target was not reached", stacklevel=2)
     return result.stream

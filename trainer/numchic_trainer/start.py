@@ -61,7 +61,7 @@ def choose_start(config: TrainConfig, preset: Preset, model: CoolChicEncoder, rg
         if obstacle is not None:
             raise UsageError(f"no start from a ladder: {obstacle}", "init", None, "ladder")
         return "ladder"
-    short = config.iterations <= _MOST_FROM_LADDER[preset]
+    short = config.n_iterations(preset) <= _MOST_FROM_LADDER[preset]
     return "ladder" if obstacle is None and short else "shared"
 
 
@@ -113,7 +113,7 @@ def starting_points(
     """
     candidates = []
     generator = torch.Generator(target.planes[0].device).manual_seed(config.seed)
-    for _ in range(n_candidates(config, start)):
+    for _ in range(n_candidates(config, preset, start)):
         model.reinitialize_parameters(generator)
         candidates.append(model.get_param())
     if start == "stream":

@@ -39,7 +39,7 @@ def encode_batch(
     """Encode the pictures of a folder that have no up-to-date stream yet."""
     n_jobs = jobs or available_cores()
     # Nobody knows here how many encodes share a machine of the cluster.
-    config = beside_others(TrainConfig.of_effort(**settings), 2 if scheduler else n_jobs)
+    config = beside_others(TrainConfig(**settings), 2 if scheduler else n_jobs)
     paths = _pictures(folder)
     names = dict(zip(paths, stream_names(paths), strict=True))
     output = output or folder

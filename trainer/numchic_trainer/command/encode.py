@@ -50,7 +50,7 @@ def encode_files(
     restart: bool,
 ) -> None:
     """Encode pictures to files."""
-    config = beside_others(TrainConfig.of_effort(**settings), min(jobs, len(inputs)))
+    config = beside_others(TrainConfig(**settings), min(jobs, len(inputs)))
     if log is not None:
         check_table_name(log)
         check_output(log, inputs)

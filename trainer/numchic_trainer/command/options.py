@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from numchic_trainer.config import EFFORT, TrainConfig
+from numchic_trainer.config import TrainConfig
 from numchic_trainer.settings import FLAG, Kind, Setting, choice, number, settings_of
 
 if TYPE_CHECKING:
@@ -99,11 +99,8 @@ def table_of(config: type) -> Table:
     return {name: (setting, getattr(config, name)) for name, setting in settings if setting.option}
 
 
-_TRAIN: Table = {"effort": (EFFORT, "medium")} | table_of(TrainConfig)
-_TRAIN["iterations"] = (_TRAIN["iterations"][0], MISSING)  # the effort decides
-
-train_options = options("settings", _TRAIN)
-"""The settings of an encode, as arguments of :meth:`TrainConfig.of_effort`."""
+train_options = options("settings", table_of(TrainConfig))
+"""The settings of an encode, as arguments of :class:`TrainConfig`."""
 
 source_options = options("source", {name: (setting, MISSING) for name, setting in SOURCE.items()})
 """What files do not say of themselves, as arguments of :func:`numchic_trainer.read_picture`."""

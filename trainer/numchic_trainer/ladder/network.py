@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -20,8 +20,8 @@ N_LEVELS = len(WIDTHS)
 MULTIPLE = 128
 """Heights and widths are padded to multiples of it, so that the coarsest grid is even."""
 
-_STRIP = MULTIPLE  # rows
-_MARGIN = 8  # a row of the finest level sees 5 rows above and below, that of the next one 4
+_STRIP = 64  # rows
+_MARGIN = 8  # on its own level a row sees at most 6 rows above and below
 _SLOPE = 0.01  # of the leaky ReLU
 _LOG_VAR = math.log(1 / 12)  # of rounding to integers
 _MEAN_DEVIATION = 0.08  # of the initial weights that make the mean of q
@@ -103,13 +103,13 @@ class Ladder(nn.Module):
             A parameter of a distribution is not a finite number.
         """
         finest = self._finest(_padded(picture, lmbda))
-        features = [finest, *self._coarser(self.down[0](finest))]
+        features = [finest, *self._coarser(1, self.down[0](finest))]
         return self._descend(features, _size(features[-1]), sample)[0]
 
     def latents(self, picture: Tensor, lmbda: float) -> list[Tensor]:
         """Means of the posteriors, the latents of :meth:`forward` without sampling.
 
-        The finest level would need several maps of 12 channels at full size. It is worked on in
+        The two finest levels would need many maps of 12 and of 24 channels. They are worked on in
         strips of rows instead, since there nothing sees further than a few rows.
 
         Parameters
@@ -121,21 +121,42 @@ class Ladder(nn.Module):
         -------
         list of Tensor, shape (1, 1, H', W')
             As in :meth:`forward`.
+
+        Raises
+        ------
+        NumchicError
+            A parameter of a distribution is not a finite number.
         """
         padded = _padded(picture, lmbda)
-        strips = _strips(padded.shape[-2])
-        halves = [
-            self.down[0](self._finest(padded[..., s.low : s.high, :]))[..., s.kept(2), :]
-            for s in strips
-        ]
-        features = self._coarser(torch.cat(halves, -2))
-        data, t = self._descend([halves[0], *features], _size(features[-1]), False, lowest=1)
-        finest = []
-        for s in strips:
-            above = F.interpolate(t[..., s.low // 2 : s.high // 2, :], scale_factor=2)
-            own = self._finest(padded[..., s.low : s.high, :])
-            finest.append(self._mean(0, self._merged(0, self.up[0](above), own))[..., s.kept(1), :])
-        return [torch.cat(finest, -2), *(level["z"] for level in data)]
+        height = padded.shape[-2]
+        second = self._second(padded)
+        coarser, t = self._coarsest(self.down[1](second))
+        found = _in_strips(height // 2, lambda s: self._lower(s.of(t, 2), s.of(second)))
+        z, t = found[:, :1], found[:, 1:]
+        finest = _in_strips(height, lambda s: self._lowest(s.of(t, 2), s.of(padded)))
+        return [finest, z, *coarser]
+
+    def _second(self, padded: Tensor) -> Tensor:
+        """Features of the second level."""
+        height = padded.shape[-2]
+        halved = _in_strips(height, lambda s: self.down[0](self._finest(s.of(padded))), 2)
+        return _in_strips(height // 2, lambda s: self.bottom_up[1](s.of(halved)))
+
+    def _coarsest(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Latents of all levels but two, from what comes down to the first of these, and output."""
+        features = self._coarser(2, x)
+        data, t = self._descend(features, _size(features[-1]), sample=False, lowest=2)
+        return [level["z"] for level in data], t
+
+    def _lower(self, t: Tensor, features: Tensor) -> Tensor:
+        """Latent of the second level and its output, as channels of one tensor."""
+        above = self._raised(1, t)
+        z = self._mean(1, self._merged(1, above, features))
+        return torch.cat([z, self.top_down[1](above + self._block(1).conv_out(z))], 1)
+
+    def _lowest(self, t: Tensor, padded: Tensor) -> Tensor:
+        """Latent of the finest level."""
+        return self._mean(0, self._merged(0, self._raised(0, t), self._finest(padded)))
 
     def expected(self, img_size: tuple[int, int]) -> list[StochasticData]:
         """Means of the priors, without looking at a picture; shapes as of :meth:`forward`."""
@@ -149,19 +170,23 @@ class Ladder(nn.Module):
         sample: bool,
         lowest: int = 0,
     ) -> tuple[list[StochasticData], Tensor]:
-        """Top-down pass, from the prior of the coarsest grid to a lowest level, and its output."""
+        """Top-down pass, from the prior of the coarsest grid to a lowest level, and its output.
+
+        The features are those of the levels from the lowest on.
+        """
         t = self.top_prior.expand(-1, -1, *top)
         found: list[StochasticData] = []
         for i in reversed(range(lowest, N_LEVELS)):
             is_top = i == N_LEVELS - 1
             try:
-                out, data = self._draw(i, t, None if features is None else features[i], sample)
+                own = None if features is None else features[i - lowest]
+                out, data = self._draw(i, t, own, sample)
             except ValueError as error:  # diverged, or from a pack that somebody made up
                 raise NumchicError(f"the ladder gives no numbers: {error}", f"level {i}") from error
             found.append(data)
             t = self.top_down[i](out if is_top else t + out)
             if i > lowest:
-                t = self.up[i - 1](F.interpolate(t, scale_factor=2, mode="nearest"))
+                t = self._raised(i - 1, t)
         return found[::-1], t
 
     def _draw(
@@ -187,12 +212,16 @@ class Ladder(nn.Module):
         """Features at full size."""
         return cast("Tensor", self.bottom_up[0](self.stem(padded)))
 
-    def _coarser(self, x: Tensor) -> list[Tensor]:
-        """Features of the other levels, from what comes down from the first."""
-        features = [self.bottom_up[1](x)]
-        for down, residual in zip(self.down[1:], self.bottom_up[2:], strict=True):
+    def _coarser(self, i: int, x: Tensor) -> list[Tensor]:
+        """Features of the levels from i on, from what comes down to it."""
+        features = [self.bottom_up[i](x)]
+        for down, residual in zip(self.down[i:], self.bottom_up[i + 1 :], strict=True):
             features.append(residual(down(features[-1])))
         return features
+
+    def _raised(self, i: int, t: Tensor) -> Tensor:
+        """Output of the level above i at its resolution."""
+        return cast("Tensor", self.up[i](F.interpolate(t, scale_factor=2, mode="nearest")))
 
 
 def _padded(picture: Tensor, lmbda: float) -> Tensor:
@@ -215,18 +244,30 @@ class _Strip(NamedTuple):
     low: int
     high: int
 
-    def kept(self, factor: int) -> slice:
-        """Where the rows are in a result of the strip that is smaller by a factor."""
-        return slice((self.start - self.low) // factor, (self.end - self.low) // factor)
+    def of(self, x: Tensor, factor: int = 1) -> Tensor:
+        """Cut the strip out of what is smaller by a factor."""
+        return x[..., self.low // factor : self.high // factor, :]
+
+
+def _in_strips(height: int, work: Callable[[_Strip], Tensor], factor: int = 1) -> Tensor:
+    """Put together what is made of strips, which is smaller by a factor."""
+    whole = None
+    for strip in _strips(height):
+        part = work(strip)
+        if whole is None:
+            whole = part.new_empty((*part.shape[:-2], height // factor, part.shape[-1]))
+        inner = slice((strip.start - strip.low) // factor, (strip.end - strip.low) // factor)
+        whole[..., strip.start // factor : strip.end // factor, :] = part[..., inner, :]
+    assert whole is not None
+    return whole
 
 
 def _strips(height: int) -> list[_Strip]:
-    """Strips of a picture."""
+    """Strips of a level."""
+    bounds = [*range(0, height, _STRIP), height]
     return [
-        _Strip(
-            start, start + _STRIP, max(0, start - _MARGIN), min(height, start + _STRIP + _MARGIN)
-        )
-        for start in range(0, height, _STRIP)
+        _Strip(start, end, max(0, start - _MARGIN), min(height, end + _MARGIN))
+        for start, end in itertools.pairwise(bounds)
     ]
 
 

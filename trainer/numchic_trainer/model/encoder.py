@@ -16,6 +16,7 @@ from numchic_bitstream.v5 import expgolomb
 from numchic_bitstream.v5.complexity import Macs, count_macs
 from numchic_bitstream.v5.derived import Grid
 from numchic_bitstream.v5.headers import CoolChicHeader, Descriptor, Resize
+from numchic_trainer.kernels.picture import PictureSweep
 from numchic_trainer.kernels.rate import RateSweep
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.arm import Arm
@@ -289,6 +290,38 @@ class CoolChicEncoder(ParameterModule):
             }
         return {"raw_out": self.render(dense), "rate": rate, "additional_data": additional}
 
+    def evaluate(self) -> tuple[Tensor, float]:
+        """Picture and bits with rounded latents, without gradient.
+
+        What :meth:`forward` gives in evaluation mode; the kernels keep nothing for a way back here,
+        and take half the memory.
+
+        Returns
+        -------
+        raw_out : Tensor, shape (1, C, H, W)
+            Not clamped.
+        bits : float
+            Of all latents.
+        """
+        with torch.no_grad():
+            if has_kernels(self.latent_grids[0]) and PictureSweep.fits(self.header):
+                return self._evaluate()
+            before = self.training
+            output = self.eval()()
+            self.train(before)
+            return output["raw_out"], float(output["rate"])
+
+    def _evaluate(self) -> tuple[Tensor, float]:
+        flat = torch.cat([grid.flatten() for grid in self.latent_grids])
+        symbols = as_array(flat.mul_(self.param.encoder_gain).round_())
+        bits = self._sweep.bits(symbols, [as_array(p) for p in rate_parameters(self)])
+        noise = None
+        if self.param.flag_common_randomness:
+            noise = as_array(cast("Tensor", self.noise))[0]
+        picture = PictureSweep(self.header, noise, Workers())
+        raw = picture.render(symbols, [as_array(p) for p in picture_parameters(self)])
+        return self.finish(torch.from_numpy(raw)[None]), bits
+
     def latent_rate(self, grids: list[Tensor], contexts: Tensor | None = None) -> Tensor:
         """Bits of quantised grids, a scalar; ``contexts`` are those of the grids, if at hand."""
         flat = torch.cat([grid.flatten() for grid in grids])
@@ -297,6 +330,11 @@ class CoolChicEncoder(ParameterModule):
         if contexts is None:
             return latent_rate(self._sweep, flat, rate_parameters(self))
         return arm_rate(contexts, flat, *self._arm_layers())
+
+    def latent_bits(self, grids: list[Tensor]) -> list[Tensor]:
+        """Bits of every latent of quantised grids, without gradient."""
+        with torch.no_grad():
+            return self._split(self._details(grids)[0])
 
     @cached_property
     def _sweep(self) -> RateSweep:

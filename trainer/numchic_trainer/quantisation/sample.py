@@ -311,12 +311,14 @@ class HalfLosses:
         What the module is fed is computed once.
         """
         if module == "arm":
-            contexts = self.symbols.contexts()
+            with torch.no_grad():
+                contexts = self.symbols.contexts()
             return lambda _: self.rate_weight * self.symbols.bits(contexts)
         if module == "ifce":
             return self.rate
         if module == "synthesis":
-            dense = self.picture.dense()
+            with torch.no_grad():  # else the way back into all blocks would be kept
+                dense = self.picture.dense()
             return lambda rounded: self.picture.distortion(dense, rounded=rounded)
         return lambda rounded: self.picture.distortion(self.picture.dense(), rounded=rounded)
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Training on disk: one file, from which it goes on as if it had never stopped.
 
-A mark of its format, the SHA-256 of the rest, and tensors as safetensors has them; one of them is
-the state as JSON.
+A mark of its format, then one tensor after the other, each as safetensors has it and with its size
+before it, and the SHA-256 of these at the end. The last tensor is the rest of the state as JSON.
+Nothing is in memory twice but one tensor.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import struct
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors.torch import load, save
@@ -25,7 +28,9 @@ from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.target import Evaluation
 from numchic_trainer.training.train import Param, Run, Training
 
-_FORMAT = b"numchic training 3\n"
+_FORMAT = b"numchic training 4\n"
+_SIZE = struct.Struct("<Q")
+_CHUNK = 1 << 20
 
 
 def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -> None:
@@ -41,7 +46,7 @@ def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -
         Anything that JSON can hold.
     """
     tensors: dict[str, Tensor] = {}
-    _put(tensors, "model", training.model.get_param())
+    _put(tensors, "model", {name: p.detach() for name, p in training.model.named_parameters()})
     for i, candidate in enumerate(training.candidates):
         _put(tensors, f"candidate{i}", candidate)
     moments, rest = training.engine.state()
@@ -63,10 +68,15 @@ def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -
         _put(tensors, "best", training.run.best_param)
         state["run"] = {"step": training.run.step, "best": training.run.best}
     tensors["state"] = torch.frombuffer(bytearray(json.dumps(state).encode()), dtype=torch.uint8)
-    data = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+    digest = hashlib.sha256()
     with open_file(path) as file:
-        for part in (_FORMAT, hashlib.sha256(data).digest(), data):
-            file.write(part)
+        file.write(_FORMAT)
+        for name, tensor in tensors.items():
+            data = save({name: tensor.cpu().contiguous()})
+            for part in (_SIZE.pack(len(data)), data):
+                digest.update(part)
+                file.write(part)
+        file.write(digest.digest())
 
 
 def load_checkpoint(path: Path, training: Training, identity: str) -> Any:
@@ -87,16 +97,33 @@ def load_checkpoint(path: Path, training: Training, identity: str) -> Any:
     with path.open("rb") as file:
         if file.read(len(_FORMAT)) != _FORMAT:
             raise UsageError("not a checkpoint of this version", path.name)
-        digest, data = file.read(hashlib.sha256().digest_size), file.read()
-    if hashlib.sha256(data).digest() != digest:
-        raise UsageError("the checkpoint is damaged", path.name)
-    device = training.target.planes[0].device
-    tensors = {name: tensor.to(device) for name, tensor in load(data).items()}
+        end = file.seek(0, os.SEEK_END) - hashlib.sha256().digest_size
+        if not _is_sound(file, end):
+            raise UsageError("the checkpoint is damaged", path.name)
+        device = training.target.planes[0].device
+        tensors = {name: tensor.to(device) for name, tensor in _read(file, end)}
     state = json.loads(tensors.pop("state").cpu().numpy().tobytes())
     if state["identity"] != identity:
         raise UsageError("the checkpoint belongs to another picture or other settings", path.name)
     _restore(training, state, tensors)
     return state["extra"]
+
+
+def _is_sound(file: BinaryIO, end: int) -> bool:
+    """Whether what is before ``end`` has the digest that comes after it."""
+    digest = hashlib.sha256()
+    file.seek(len(_FORMAT))
+    while (left := end - file.tell()) > 0:
+        digest.update(file.read(min(left, _CHUNK)))
+    return file.read() == digest.digest()
+
+
+def _read(file: BinaryIO, end: int) -> Iterator[tuple[str, Tensor]]:
+    """Tensors by name."""
+    file.seek(len(_FORMAT))
+    while file.tell() < end:
+        (size,) = _SIZE.unpack(file.read(_SIZE.size))
+        yield from load(file.read(size)).items()
 
 
 def _restore(training: Training, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -129,7 +156,7 @@ def _put(tensors: dict[str, Tensor], prefix: str, param: Mapping[str, Tensor]) -
 def _get(tensors: dict[str, Tensor], prefix: str) -> Param:
     start = f"{prefix}/"
     return OrderedDict(
-        (name.removeprefix(start), tensor.clone())
+        (name.removeprefix(start), tensor)
         for name, tensor in tensors.items()
         if name.startswith(start)
     )

@@ -68,9 +68,9 @@ class Phase:
         return max(1, self.n_iterations // self.n_evaluations)
 
 
-def n_candidates(config: TrainConfig, start: Start) -> int:
+def n_candidates(config: TrainConfig, preset: Preset, start: Start) -> int:
     """Number of starting points: only random networks need several of them."""
-    tournament = start == "zero" and config.iterations >= _MIN_TOURNAMENT
+    tournament = start == "zero" and config.n_iterations(preset) >= _MIN_TOURNAMENT
     return config.n_candidates if tournament else 1
 
 
@@ -80,12 +80,12 @@ def plan(config: TrainConfig, preset: Preset, start: Start) -> list[Phase]:
     There is no last phase with fixed latents: its iterations are worth more in the main phase
     (training, section 13).
     """
-    if config.iterations == 0:
+    n_all = n_main = config.n_iterations(preset)
+    if n_all == 0:
         return []
     phases = []
-    n_main = config.iterations
-    if n_candidates(config, start) > 1:
-        length = max(1, round(config.iterations * config.warm_up_share))
+    if n_candidates(config, preset, start) > 1:
+        length = max(1, round(n_all * config.warm_up_share))
         noise = warm_up_noise(config.lmbda)
         for n_runs, n_kept in (
             (config.n_candidates, config.n_finalists),
@@ -112,7 +112,7 @@ def plan(config: TrainConfig, preset: Preset, start: Start) -> list[Phase]:
 def refinement(config: TrainConfig, preset: Preset, lmbda: float) -> Phase:
     """Short phase that takes a trained model to a lambda nearby."""
     return Phase(
-        "refine", max(10, config.iterations // 5), _N_EVALUATIONS // 5, 1,
+        "refine", max(10, config.n_iterations(preset) // 5), _N_EVALUATIONS // 5, 1,
         lmbda, 0.1 * config.learning_rate, True,
         (0.15, 0.08), (0.17, 0.15), config.latent_betas, _network_rate(config, preset), True, False,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from numchic.picture import Picture
+from numchic.picture import Picture, Samples
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.training.distortion import Measure, Planes, SquaredError
 
@@ -44,14 +44,15 @@ class Evaluation(NamedTuple):
 
 
 def planes_of(picture: Picture, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Planes:
-    """Planes of a picture as distortions take them; if all have the same size, of one tensor."""
-    maximum = (1 << picture.bitdepth) - 1
-    y, u, v = (
-        torch.from_numpy(plane.astype(np.float32)).to(device, dtype) / maximum
-        for plane in picture.planes
-    )
-    if y.shape == u.shape:
-        y, u, v = torch.stack((y, u, v))
+    """Planes of a picture as distortions take them."""
+
+    def plane_of(samples: Samples) -> Tensor:
+        plane = torch.empty(samples.shape, dtype=dtype)
+        array = plane.numpy()
+        np.divide(samples, (1 << picture.bitdepth) - 1, out=array, dtype=array.dtype)
+        return plane.to(device)
+
+    y, u, v = map(plane_of, picture.planes)
     return y, u, v
 
 
@@ -155,9 +156,6 @@ class Target:
 
     def evaluate(self, model: CoolChicEncoder, network_bits: int = 0) -> Evaluation:
         """Judge a model; the bits of its networks count if they are given."""
-        model.eval()
+        raw, bits = model.evaluate()
         with torch.no_grad():
-            output = model()
-            found = self.judge(output["raw_out"], float(output["rate"]) + network_bits)
-        model.train()
-        return found
+            return self.judge(raw, bits + network_bits)
