@@ -24,6 +24,8 @@ from numchic_bitstream import (
     write_stream,
 )
 from numchic_trainer import EncodeResult, Event, TrainConfig, encode
+from numchic_trainer.architecture import architecture
+from numchic_trainer.write import check_format
 from pictures import picture, yuv_picture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,6 +144,16 @@ def test_what_the_format_cannot_express_is_refused_at_once(settings: dict[str, A
     with pytest.raises(numchic.UsageError):
         encode(picture(8, 8), TrainConfig(iterations=20, **settings), progress=events.append)
     assert not events
+
+
+def test_pictures_that_the_decoder_would_refuse_are_refused_at_once() -> None:
+    plane = np.broadcast_to(np.uint8(0), (10_001, 10_000))
+    source = Picture((plane, plane, plane), "rgb", 8)
+    parameter = architecture(TrainConfig(), "lop", (source.height, source.width))
+    with pytest.raises(numchic.UsageError, match="limit"):
+        check_format(parameter, source, None)
+    fits = architecture(TrainConfig(), "vhop", (10_000, 10_000))
+    check_format(fits, source, None)
 
 
 def test_a_picture_without_chroma_samples_is_refused() -> None:

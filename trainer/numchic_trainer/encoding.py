@@ -83,9 +83,9 @@ def encode(
     ------
     UsageError
         There is no picture of this depth, the format cannot express the settings, the metadata are
-        too large, this machine has no such device, the weights are not those of this picture, the
-        distortion gives no finite scalar with a gradient, or the checkpoint is damaged or that of
-        another encode.
+        too large, the stream would exceed the decoder's default limits, this machine has no such
+        device, the weights are not those of this picture, the distortion gives no finite scalar
+        with a gradient, or the checkpoint is damaged or that of another encode.
     OSError
         A file cannot be read or written.
     RuntimeError

@@ -8,12 +8,16 @@ import dataclasses
 import numpy as np
 import torch
 
+from numchic.memory import estimate_memory
+from numchic.opened import check_work
 from numchic.picture import Picture
 from numchic.v5.latents import decode_latents, encode_latents
 from numchic_bitstream import (
     CoolChic,
     Frame,
     FrameHeader,
+    LimitError,
+    Limits,
     Metadata,
     Parameters,
     Stream,
@@ -21,6 +25,7 @@ from numchic_bitstream import (
     UsageError,
     VideoHeader,
     append_trailer,
+    read_stream,
     write_stream,
 )
 from numchic_bitstream.v5.headers import MAX_Q_STEP, Descriptor
@@ -126,14 +131,19 @@ def check_format(
     Raises
     ------
     UsageError
-        The format cannot express the architecture for this picture, or the metadata are too large.
+        The format cannot express the architecture for this picture, the metadata are too large, or
+        the stream would exceed the default limits of the decoder.
     """
     n_grids = len(parameter.to_header().derived.grids)
     header = dataclasses.replace(
         parameter.to_header(), nn_n_bytes=1, n_bytes_latent=4, n_latent_grids=n_grids % 32
     )
+    limits = Limits()
     try:
         empty = write_still(picture, CoolChic(header, bytes(1), bytes(4)))
         append_trailer(empty, 0, metadata=metadata)
-    except StreamError as error:
+        stream = read_stream(empty, limits)
+        check_work(stream, limits)
+        limits.check("memory_bytes", estimate_memory(stream))
+    except (StreamError, LimitError) as error:
         raise UsageError(error.reason, error.field, None, error.found, error.allowed) from error
