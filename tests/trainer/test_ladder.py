@@ -448,6 +448,7 @@ def test_lambdas_that_a_pack_does_not_know() -> None:
 
 def test_choice_of_the_start() -> None:
     def choice(init: str, rgb: bool = True, **settings: Any) -> str:
+        settings = {"effort": "fast"} | settings
         config = TrainConfig(preset="lop", init=init, **settings)
         return choose_start(config, "lop", model_of(40, 56, **settings), rgb)
 
@@ -458,6 +459,7 @@ def test_choice_of_the_start() -> None:
     assert choice("auto") == "ladder"
     assert choice("auto", lmbda=1e-6) == "shared"
     assert choice("auto", rgb=False) == "shared"
+    assert choice("auto", effort="medium") == "shared"
     assert choice("auto", iterations=500) == "ladder"
     assert choice("auto", iterations=501) == "shared"
     assert choice("auto", latent_resolution=(1, 6)) == "shared"
