@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.start import starting_points
 from numchic_trainer.task import Task
 from numchic_trainer.training.autograd import AutogradEngine
+from numchic_trainer.training.distortion import Planes, UserFunction
 from numchic_trainer.training.engine import Step
 from numchic_trainer.training.sweep import SweepEngine
 from numchic_trainer.training.target import Target
@@ -126,6 +128,19 @@ def test_threads_change_nothing(name: str) -> None:
         parameters = b"".join(p.numpy().tobytes() for p in training.model.get_param().values())
         results.append((losses, parameters))
     assert results[0] == results[1] == results[2]
+
+
+def test_a_derivative_that_is_no_number_moves_nothing() -> None:
+    model, target = made("lop")
+
+    def distortion(decoded: Planes, original: Planes) -> torch.Tensor:
+        return torch.sqrt(torch.abs(decoded[0] - decoded[0]).sum() + 0.0 * original[0].sum())
+
+    odd = dataclasses.replace(target, measure=UserFunction(distortion))
+    before = model.get_param()
+    assert np.isnan(SweepEngine(model, 0, Workers()).iterate(STEP, odd))
+    for name, value in model.get_param().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_what_kernels_cannot_do_is_done_by_torch() -> None:

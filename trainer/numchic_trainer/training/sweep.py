@@ -76,8 +76,9 @@ class SweepEngine:
         """Do one iteration."""
         memory = self._memory
         loss = self._differentiate(memory, step, target)
+        if math.isfinite(loss) and not math.isfinite(clip(memory.d_networks, MAX_GRADIENT)):
+            loss = math.nan  # which a derivative may be where the loss is a number
         if math.isfinite(loss):
-            clip(memory.d_networks, MAX_GRADIENT)
             memory.soap.step(self._networks.values, memory.d_networks, step.network_learning_rate)
             if memory.n_steps:  # the first step of SOAP only looks at gradients
                 adam(
