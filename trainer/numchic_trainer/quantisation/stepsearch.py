@@ -26,7 +26,7 @@ from numchic_trainer.model.encoder import KINDS, CoolChicEncoder
 from numchic_trainer.quantisation.sample import HalfLosses
 from numchic_trainer.training.target import Target
 
-_N_SAMPLES = 131072  # symbols, and pixels, that candidates are judged on
+_N_SAMPLES = 65536  # symbols, and pixels, that candidates are judged on
 _PATIENCE = {1: 2, -1: 3}  # finer and coarser steps in a row that are no better: then it is enough
 
 # Exponents of the steps that the search usually finds, for weights and for biases.
