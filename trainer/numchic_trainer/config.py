@@ -36,7 +36,7 @@ SPHERE = "sphere"
 
 Effort = Literal["fast", "medium", "slow", "best"]
 
-EFFORTS: dict[Effort, int] = {"fast": 150, "medium": 450, "slow": 1800, "best": 10000}
+EFFORTS: dict[Effort, int] = {"fast": 150, "medium": 450, "slow": 2000, "best": 10000}
 """Iterations of every effort with the preset hop."""
 
 _PACE: dict[Preset, float] = {"lop": 2.25, "mop": 1.5, "hop": 1.0, "vhop": 0.7}
@@ -99,8 +99,8 @@ class TrainConfig:
     effort: Effort = setting(
         "medium",
         choice(*EFFORTS),
-        "The effort is the time to be spent: 340, 1000, 4000 or 22500 iterations with lop, and "
-        "150, 450, 1800 or 10000 with hop, which take as long.",
+        "The effort is the time to be spent: 340, 1000, 4500 or 22500 iterations with lop, and "
+        "150, 450, 2000 or 10000 with hop, which take as long.",
     )
     iterations: int | None = setting(
         None,
@@ -258,7 +258,7 @@ class TrainConfig:
         Examples
         --------
         >>> TrainConfig(effort="slow").n_iterations("mop")
-        2700
+        3000
         """
         if self.iterations is not None:
             return self.iterations
