@@ -11,14 +11,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 HERE = Path(__file__).parent
 PICTURES = ("kodim14.png", "kodim23.png")
 OURS = {"fast": "#9ecae1", "medium": "#4292c6", "slow": "#084594"}
 OTHERS = {"AVIF": "#d95f0e", "JPEG XL": "#31a354", "WebP": "#998ec3", "JPEG": "#bdbdbd"}
 LAMBDA = 1e-3
+RATES = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 Row = dict[str, Any]
 
@@ -39,6 +42,9 @@ def draw_rates(axes: Axes, rows: Iterable[Row], value: str) -> None:
         axes.plot([r["bpp"] for r in curve], quality, ".-", color=colour, label=label, lw=1.2)
     axes.set_xlabel("bits per pixel")
     axes.set_xscale("log")
+    axes.set_xlim(0.1, 3.0)
+    axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylabel(value)
 
 
@@ -57,13 +63,16 @@ def draw_times(axes: Axes, rows: Iterable[Row], value: str) -> None:
         axes.annotate(
             r["curve"], (r["cpu_s"], quality), xytext=(4, 4), textcoords="offset points", fontsize=7
         )
+    axes.margins(0.12)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(f"CPU seconds of the encode, at the price lambda = {LAMBDA:g}")
     axes.set_ylabel(value)
 
 
 def main() -> None:
     """Draw."""
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "numchic"})
     rows = json.loads((HERE / "encoding.json").read_text())
     figure = Figure((12, 11), layout="constrained")
     panels = figure.subplots(4, len(PICTURES))
@@ -73,7 +82,7 @@ def main() -> None:
             draw_rates(panels[row, column], here, value)
             draw_times(panels[2 + row, column], here, value)
         panels[0, column].set_title(f"{picture.removesuffix('.png')}, 768 x 512")
-        panels[1, column].set_ylim(top=3 * min(map(j_x1000, here)))
+        panels[1, column].set_ylim(top=2.5 * min(map(j_x1000, here)))
     panels[0, 0].legend(fontsize=8)
     for axes in panels.flat:
         axes.grid(alpha=0.3)
