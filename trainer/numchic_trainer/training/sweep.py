@@ -76,17 +76,17 @@ class SweepEngine:
         """Do one iteration."""
         memory = self._memory
         loss = self._differentiate(memory, step, target)
-        if math.isfinite(loss) and not math.isfinite(clip(memory.d_networks, MAX_GRADIENT)):
-            loss = math.nan  # which a derivative may be where the loss is a number
-        if math.isfinite(loss):
-            memory.soap.step(self._networks.values, memory.d_networks, step.network_learning_rate)
-            if memory.n_steps:  # the first step of SOAP only looks at gradients
-                adam(
-                    self._latents.values, memory.d_symbols, memory.slopes, memory.first,
-                    memory.second, step.latent_learning_rate, self._latent_betas, _EPS,
-                    memory.n_steps, self._workers,
-                )  # fmt: skip
-            memory.n_steps += 1
+        norm = clip(memory.d_networks, MAX_GRADIENT)
+        if not math.isfinite(loss + norm):  # derivatives may be no numbers where the loss is one
+            return math.nan
+        memory.soap.step(self._networks.values, memory.d_networks, step.network_learning_rate)
+        if memory.n_steps:  # the first step of SOAP only looks at gradients
+            adam(
+                self._latents.values, memory.d_symbols, memory.slopes, memory.first,
+                memory.second, step.latent_learning_rate, self._latent_betas, _EPS,
+                memory.n_steps, self._workers,
+            )  # fmt: skip
+        memory.n_steps += 1
         return loss
 
     def differentiate(self, step: Step, target: Target) -> tuple[float, dict[str, F32]]:
