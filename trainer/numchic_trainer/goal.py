@@ -73,7 +73,8 @@ class Goal:
         """Lambda to try next, or None if the goal is out of reach.
 
         A straight line in the logarithm of lambda is followed, at most a factor of 5 far, with the
-        slope of the last two attempts or the usual one.
+        slope of the last two attempts or the usual one; from several attempts near the goal, to
+        the mean of where their lines lead.
 
         Examples
         --------
@@ -86,10 +87,12 @@ class Goal:
         if len(attempts) >= _MAX_ATTEMPTS:
             return None
         slope = self._slope_of(attempts)
-        change = (self.wanted - attempts[-1].found) / slope
-        lmbda = attempts[-1].lmbda * math.exp(min(max(change, -_MAX_CHANGE), _MAX_CHANGE))
-        if self.near(attempts[-1].found):
-            lmbda = self._between_errors(attempts, slope)
+        logarithms = []
+        for attempt in self._latest(attempts):
+            change = (self.wanted - attempt.found) / slope
+            change = min(max(change, -_MAX_CHANGE), _MAX_CHANGE)
+            logarithms.append(math.log(attempt.lmbda) + change)
+        lmbda = math.exp(sum(logarithms) / len(logarithms))
         lmbda = min(max(lmbda, _LOWEST), _HIGHEST)
         if any(math.isclose(lmbda, a.lmbda, rel_tol=1e-9) for a in attempts):
             return None
@@ -101,15 +104,15 @@ class Goal:
         # Training goes on meanwhile, so that a slope is not to be believed beyond reason.
         return max(min(_slope(*attempts[-2:]), self.slope / 4), self.slope * 2)
 
-    def _between_errors(self, attempts: Sequence[Attempt], slope: float) -> float:
-        """Lambda from the latest attempts near the goal together.
+    def _latest(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+        """Attempts to start from: the last one or, near the goal, the latest ones near it.
 
         What one of them finds is a little accidental: steps that follow the last one alone would
         jump to and fro.
         """
-        near = [a for a in attempts[-_N_AVERAGED:] if self.near(a.found)]
-        wanted = [math.log(a.lmbda) + (self.wanted - a.found) / slope for a in near]
-        return math.exp(sum(wanted) / len(wanted))
+        if not self.near(attempts[-1].found):
+            return attempts[-1:]
+        return [a for a in attempts[-_N_AVERAGED:] if self.near(a.found)]
 
 
 def _slope(a: Attempt, b: Attempt) -> float:
