@@ -69,10 +69,12 @@ def finish(task: Task, training: Training, lmbda: float, session: Session) -> En
 def _quantise(task: Task, model: CoolChicEncoder, target: Target, session: Session) -> list[Row]:
     """Quantise the networks in place; return a row of the log per step."""
     model.forget_quantisation()
+    rows: list[Row] = []
     works: dict[str, Callable[[], object]] = {"quantise": lambda: quantise_networks(model, target)}
     if task.config.rdoq:
-        works["rdoq"] = lambda: optimise_integers(model, target, task.config.seed)
-    rows = []
+        works["rdoq"] = lambda: optimise_integers(
+            model, target, task.config.seed, float(rows[-1]["loss"])
+        )
     for name, work in works.items():
         with session.timed(name):
             work()

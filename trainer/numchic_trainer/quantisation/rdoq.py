@@ -44,7 +44,9 @@ _MORE, _LESS = 4.0, 0.5  # change of the damping when a proposal fails or succee
 
 
 @one_thread()
-def optimise_integers(model: CoolChicEncoder, target: Target, seed: int = 0) -> float:
+def optimise_integers(
+    model: CoolChicEncoder, target: Target, seed: int = 0, before: float | None = None
+) -> float:
     """Improve the integers of a quantised model in place.
 
     Parameters
@@ -54,13 +56,16 @@ def optimise_integers(model: CoolChicEncoder, target: Target, seed: int = 0) -> 
     target : Target
     seed : int
         Seed of the random signs with which second derivatives are estimated.
+    before : float, optional
+        Loss of the whole picture now, if it is known.
 
     Returns
     -------
     float
         Loss of the whole picture, with the bits of the networks; never above what it was.
     """
-    before, state = whole_loss(model, target), model.get_param()
+    before = whole_loss(model, target) if before is None else before
+    state = model.get_param()
     orders = {module: dict(of_kind) for module, of_kind in model.nn_expgol_cnt.items()}
     losses = HalfLosses(model, target, _N_SAMPLES)
     price = target.rate_weight()
