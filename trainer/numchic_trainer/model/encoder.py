@@ -205,7 +205,13 @@ class CoolChicEncoder(ParameterModule):
         self.nn_expgol_cnt: DescriptorCoolChic = _descriptor(None)
         self.total_flops = 0
         self.flops_str = ""
+        self._clear_unused_filters()
         self.initialize_latent_grids()
+
+    @property
+    def parts(self) -> tuple[CoolChicEncoder, ...]:
+        """The model itself: that of a P or B frame consists of two."""
+        return (self,)
 
     def initialize_latent_grids(self) -> None:
         """Set all latents to zero."""
@@ -226,7 +232,17 @@ class CoolChicEncoder(ParameterModule):
             draw = getattr(module, "initialize_parameters", None)
             if draw is not None and module is not self.synthesis.output_transform:
                 draw(generator)
+        self._clear_unused_filters()
         self.forget_quantisation()
+
+    def _clear_unused_filters(self) -> None:
+        """Set filters of steps below the finest latent to zero: they are sent all the same."""
+        low, high = self.param.latent_resolution
+        with torch.no_grad():
+            for filters in (self.upsampling.x2, self.upsampling.preconcat):
+                for unused in list(filters)[high - low :]:
+                    for parameter in unused.parameters():
+                        parameter.zero_()
 
     def forward(
         self,

@@ -94,7 +94,11 @@ def _products(slopes: Tensor, inputs: Tensor) -> Tensor:
 
 
 def synthesis_curvature(
-    model: CoolChicEncoder, dense: Tensor, n_pixels: int, generator: torch.Generator
+    model: CoolChicEncoder,
+    dense: Tensor,
+    n_pixels: int,
+    generator: torch.Generator,
+    gains: Tensor | None = None,
 ) -> Tensor:
     """Second derivatives of the mean squared error by weights and biases of the synthesis.
 
@@ -107,6 +111,9 @@ def synthesis_curvature(
         Pixels that are looked at, each with the surroundings that its output depends on.
     generator : torch.Generator
         Source of random signs.
+    gains : Tensor, shape (C,), optional
+        Square roots of what the squared changes of every output add to the mean squared error; not
+        given if the outputs are the picture.
 
     Returns
     -------
@@ -114,8 +121,9 @@ def synthesis_curvature(
         Parameters in the order of ``network_parameters``, without the output transform.
     """
     patches = _patches(dense, n_pixels, model.header.derived.reach)
-    rows = synthesis_rows(model, patches, generator)
-    return _gram(rows) * (2.0 / (len(rows) * model.synthesis.output_transform.bias.numel()))
+    rows = synthesis_rows(model, patches, generator, gains)
+    n_channels = 1 if gains is not None else model.synthesis.output_transform.bias.numel()
+    return _gram(rows) * (2.0 / (len(rows) * n_channels))
 
 
 def _patches(dense: Tensor, n: int, reach: int) -> Tensor:
@@ -130,7 +138,12 @@ def _patches(dense: Tensor, n: int, reach: int) -> Tensor:
     return padded[:, rows, columns].transpose(0, 1).contiguous()
 
 
-def synthesis_rows(model: CoolChicEncoder, patches: Tensor, generator: torch.Generator) -> Tensor:
+def synthesis_rows(
+    model: CoolChicEncoder,
+    patches: Tensor,
+    generator: torch.Generator,
+    gains: Tensor | None = None,
+) -> Tensor:
     """Derivatives of random combinations of the outputs of every pixel, shape (n, P)."""
     synthesis, reach = model.synthesis, model.header.derived.reach
     layers = cast("list[SynthesisConv2d]", [*synthesis.trunk])
@@ -153,7 +166,11 @@ def synthesis_rows(model: CoolChicEncoder, patches: Tensor, generator: torch.Gen
             inputs.insert(0, centre)
             outputs.insert(0, synthesis.stabiliser(centre[..., None])[..., 0])
             y = y + outputs[0][..., None]
-        final = torch.clamp(synthesis.output_transform(y), 0.0, 1.0)
+        final = synthesis.output_transform(y)
+        if gains is None:
+            final = torch.clamp(final, 0.0, 1.0)
+        else:
+            final = final * gains[:, None, None]
         signs = 2.0 * torch.randint(0, 2, final.shape, generator=generator) - 1.0
         slopes = torch.autograd.grad(final, outputs, signs)
     weights = [

@@ -79,7 +79,8 @@ def optimise_integers(
     with torch.no_grad():
         dense = losses.picture.dense()
     n_pixels = int(np.clip(n_pixels, *_N_PIXELS))
-    curvature = synthesis_curvature(model, dense, n_pixels, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    curvature = synthesis_curvature(model, dense, n_pixels, generator, target.gains)
     _optimise(_Integers(model, ["synthesis"]), losses.half("synthesis"), curvature, price)
 
     after = whole_loss(model, target)

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Iterations without autograd: every stage is a kernel that goes over the picture once.
 
-latents -> symbols (soft rounding and noise) -> bits (contexts, IFCE, ARM), picture (upsampling,
-synthesis) -> loss, and back. All networks are one vector, all latents another, and so are their
-derivatives. Only distortions that have no kernel are differentiated by torch, with respect to the
-picture.
+latents -> symbols (soft rounding and noise) -> bits (contexts, IFCE, ARM), output (upsampling,
+synthesis) -> loss, and back, for one or two models. All networks are one vector, all latents
+another, and so are their derivatives.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +18,6 @@ from torch import Tensor
 
 from numchic_bitstream.arrays import F32
 from numchic_trainer.kernels.adam import adam
-from numchic_trainer.kernels.error import SquaredErrorSweep
 from numchic_trainer.kernels.gradients import add_network_rate, clip
 from numchic_trainer.kernels.picture import PictureSweep
 from numchic_trainer.kernels.quantise import soft_quantise
@@ -28,8 +26,9 @@ from numchic_trainer.kernels.soap import SoapKernel
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.arrays import has_kernels
 from numchic_trainer.model.encoder import CoolChicEncoder, picture_parameters, rate_parameters
+from numchic_trainer.model.inter import FrameModel
 from numchic_trainer.quantisation.estimate import steps_of
-from numchic_trainer.training.distortion import SquaredError
+from numchic_trainer.training.comparison import Comparison, compare
 from numchic_trainer.training.engine import MAX_GRADIENT, NETWORK_BETAS, NETWORK_DECAY, Step
 from numchic_trainer.training.flat import Flat
 from numchic_trainer.training.target import Evaluation, Target
@@ -43,29 +42,32 @@ class SweepEngine:
 
     Parameters
     ----------
-    model : CoolChicEncoder
+    model : CoolChicEncoder or InterEncoder
         One that :meth:`fits`. Its parameters move into vectors.
     seed : int
         Seed of the noise.
     workers : Workers
     """
 
-    def __init__(self, model: CoolChicEncoder, seed: int, workers: Workers) -> None:
+    def __init__(self, model: FrameModel, seed: int, workers: Workers) -> None:
         self._model = model
         self._seed = seed
         self._workers = workers
-        by_rate, by_picture = rate_parameters(model), picture_parameters(model)
-        self._networks = Flat([*by_rate, *by_picture])
-        self._n_rate = len(by_rate)
-        self._steps = steps_of(model, [*by_rate, *by_picture])
-        self._latents = Flat(list(model.latent_grids))
+        halves = [half(part) for part in model.parts for half in (rate_parameters, picture_parameters)]
+        self._networks = Flat([parameter for half in halves for parameter in half])
+        self._ends = np.cumsum([len(half) for half in halves])[:-1].tolist()
+        self._steps = steps_of(model, self._networks.parameters)
+        self._latents = Flat([grid for part in model.parts for grid in part.latent_grids])
         self._buffers: _Buffers | None = None
         self._latent_betas = (0.9, 0.999)
 
     @staticmethod
-    def fits(model: CoolChicEncoder) -> bool:
+    def fits(model: FrameModel) -> bool:
         """Whether the kernels can do the architecture, on its device and in its precision."""
-        return has_kernels(model.latent_grids[0]) and PictureSweep.fits(model.header)
+        return all(
+            has_kernels(part.latent_grids[0]) and PictureSweep.fits(part.header)
+            for part in model.parts
+        )
 
     def begin(self, latent_betas: tuple[float, float]) -> None:
         """Begin with a new optimiser."""
@@ -102,16 +104,18 @@ class SweepEngine:
     def _differentiate(self, memory: _Buffers, step: Step, target: Target) -> float:
         """Loss, and its derivatives by symbols and networks."""
         soft_quantise(
-            self._latents.values, self._model.param.encoder_gain, step.temperature, step.noise,
-            self._seed, step.index, memory.symbols, memory.slopes, self._workers,
+            self._latents.values, self._gain, step.temperature, step.noise, self._seed, step.index,
+            memory.symbols, memory.slopes, self._workers,
         )  # fmt: skip
-        by_rate, by_picture = self._halves(self._networks.pieces)
-        d_rate, d_picture = self._halves(memory.d_pieces)
-        price = target.rate_weight()
-        bits = memory.rate.differentiate(memory.symbols, by_rate, price, memory.d_symbols, d_rate)
-        raw = memory.picture.render(memory.symbols, by_picture)
-        distortion = self._distortion(memory, raw, target)
-        memory.picture.differentiate(memory.symbols, memory.d_raw, memory.d_symbols, d_picture)
+        price, bits = target.rate_weight(), 0.0
+        for part, (by_rate, by_picture), (d_rate, _) in self._parts(memory, memory.d_pieces):
+            bits += part.rate.differentiate(part.symbols, by_rate, price, part.d_symbols, d_rate)
+            part.raw = part.picture.render(part.symbols, by_picture)
+        distortion = memory.comparison(target).differentiate(
+            [part.raw for part in memory.parts], [part.d_raw for part in memory.parts]
+        )
+        for part, _, (_, d_picture) in self._parts(memory, memory.d_pieces):
+            part.picture.differentiate(part.symbols, part.d_raw, part.d_symbols, d_picture)
         if step.network_rate:
             bits += step.network_rate * add_network_rate(
                 self._networks.values, self._steps, step.network_rate * price, memory.d_networks
@@ -120,57 +124,34 @@ class SweepEngine:
             return math.nan
         return target.loss(distortion, bits)
 
-    def _halves(self, pieces: Sequence[F32]) -> tuple[Sequence[F32], Sequence[F32]]:
-        return pieces[: self._n_rate], pieces[self._n_rate :]
+    def _parts(
+        self, memory: _Buffers, d_pieces: Sequence[F32]
+    ) -> Iterator[tuple[_Part, list[Sequence[F32]], list[Sequence[F32]]]]:
+        """Buffers of every model, its networks and their derivatives, both for rate and picture."""
+        pieces, d_parts = self._halves(self._networks.pieces), self._halves(d_pieces)
+        for i, part in enumerate(memory.parts):
+            half = slice(2 * i, 2 * i + 2)
+            yield part, pieces[half], d_parts[half]
 
-    def _distortion(self, memory: _Buffers, raw: F32, target: Target) -> float:
-        """Distortion of a picture; ``d_raw`` becomes its derivative."""
-        sweep = self._error_sweep(memory, target)
-        if sweep is not None:
-            return sweep.differentiate(_flat(raw), _flat(memory.d_raw))
-        leaf = torch.from_numpy(raw)[None].requires_grad_()
-        distortion = target.distortion(self._model.finish(leaf), rounded=False)
-        distortion.backward()  # type: ignore[no-untyped-call]
-        gradient = cast("Tensor", leaf.grad)
-        memory.d_raw[...] = gradient[0].numpy()
-        return distortion.item()
+    def _halves(self, pieces: Sequence[F32]) -> list[Sequence[F32]]:
+        starts, ends = [0, *self._ends], [*self._ends, len(pieces)]
+        return [pieces[start:end] for start, end in zip(starts, ends, strict=True)]
 
-    def _error_sweep(self, memory: _Buffers, target: Target) -> SquaredErrorSweep | None:
-        """Return the kernel of the target's distortion, if it has one."""
-        if memory.error_of is not target.measure:
-            memory.error_of, memory.error = target.measure, self._new_error_sweep(target)
-        return memory.error
-
-    def _new_error_sweep(self, target: Target) -> SquaredErrorSweep | None:
-        measure, planes = target.measure, target.planes
-        size = planes[0].shape
-        same = planes[1].shape == size and self._memory.d_raw.shape[1:] == size
-        if not isinstance(measure, SquaredError) or not same:
-            return None
-        weights = None if measure.weights is None else measure.weights.numpy().reshape(-1)
-        y, u, v = (plane.numpy().reshape(-1) for plane in planes)
-        transform = self._model.synthesis.output_transform
-        return SquaredErrorSweep(
-            (y, u, v), weights, transform.weight.detach().numpy()[:, :, 0, 0],
-            transform.bias.detach().numpy(), target.maximum, self._workers,
-        )  # fmt: skip
+    @property
+    def _gain(self) -> int:
+        return self._model.parts[0].param.encoder_gain  # which all parts have in common
 
     def evaluate(self, target: Target) -> Evaluation:
         """Judge the model."""
         memory = self._memory
-        np.multiply(
-            self._latents.values, np.float32(self._model.param.encoder_gain), out=memory.symbols
-        )
+        np.multiply(self._latents.values, np.float32(self._gain), out=memory.symbols)
         np.rint(memory.symbols, out=memory.symbols)
-        by_rate, by_picture = self._halves(self._networks.pieces)
-        bits = memory.rate.bits(memory.symbols, by_rate)
-        raw = memory.picture.render(memory.symbols, by_picture)
-        sweep = self._error_sweep(memory, target)
-        if sweep is not None:
-            distortion, mse = sweep.evaluate(_flat(raw))
-            return target.evaluation(distortion, mse, bits)
-        with torch.no_grad():
-            return target.judge(self._model.finish(torch.from_numpy(raw)[None]), bits)
+        bits = 0.0
+        for part, (by_rate, by_picture), _ in self._parts(memory, memory.d_pieces):
+            bits += part.rate.bits(part.symbols, by_rate)
+            part.raw = part.picture.render(part.symbols, by_picture)
+        raws = [part.raw for part in memory.parts]
+        return target.evaluation(*memory.comparison(target).evaluate(raws), bits)
 
     @property
     def _memory(self) -> _Buffers:
@@ -207,6 +188,31 @@ class SweepEngine:
         self._buffers = None
 
 
+class _Part:
+    """Memory of one model.
+
+    Attributes
+    ----------
+    symbols, d_symbols : float32[n latents]
+        Views of those of all models.
+    raw, d_raw : float32[C, h, w]
+        What the layers of the synthesis give, and derivatives by it.
+    """
+
+    def __init__(
+        self, model: CoolChicEncoder, symbols: F32, d_symbols: F32, workers: Workers
+    ) -> None:
+        self.symbols, self.d_symbols = symbols, d_symbols
+        self.rate = RateSweep(model.header, workers)
+        noise = (
+            cast("Tensor", model.noise).numpy()[0] if model.param.flag_common_randomness else None
+        )
+        self.picture = PictureSweep(model.header, noise, workers)
+        n_channels = model.synthesis.layer_forms[-1].out_ft
+        self.d_raw: F32 = np.empty((n_channels, *model.grids[0].shape), np.float32)
+        self.raw = self.d_raw
+
+
 class _Buffers:
     """Memory of the iterations.
 
@@ -217,33 +223,40 @@ class _Buffers:
     first, second : float32[n latents]
         Moments of Adam.
     d_networks : float32[n], with views ``d_pieces``
-    d_raw : float32[C, h, w]
+    parts : list of _Part
     n_steps : int
         Steps of the optimiser.
     """
 
     def __init__(
-        self, model: CoolChicEncoder, networks: Flat, latents: Flat, workers: Workers
+        self, model: FrameModel, networks: Flat, latents: Flat, workers: Workers
     ) -> None:
         n = latents.values.size
         self.symbols, self.slopes, self.d_symbols = (np.empty(n, np.float32) for _ in range(3))
         self.first, self.second = np.zeros(n, np.float32), np.zeros(n, np.float32)
         self.d_networks: F32 = np.empty_like(networks.values)
         self.d_pieces = networks.split(self.d_networks)
-        self.rate = RateSweep(model.header, workers)
-        noise = (
-            cast("Tensor", model.noise).numpy()[0] if model.param.flag_common_randomness else None
-        )
-        self.picture = PictureSweep(model.header, noise, workers)
-        finest = model.header.derived.grids[0]
-        self.d_raw: F32 = np.empty(
-            (model.synthesis.layer_forms[-1].out_ft, *finest.shape), np.float32
-        )
+        ends = np.cumsum([sum(grid.n_samples for grid in part.grids) for part in model.parts])[:-1]
+        self.parts = [
+            _Part(part, symbols, d_symbols, workers)
+            for part, symbols, d_symbols in zip(
+                model.parts, np.split(self.symbols, ends), np.split(self.d_symbols, ends),
+                strict=True,
+            )
+        ]  # fmt: skip
         self._shapes = networks.shapes
         self.n_steps = 0
         self.soap = self._new_soap()
-        self.error_of: object = None
-        self.error: SquaredErrorSweep | None = None
+        self._model, self._workers = model, workers
+        self._measure: object = None
+        self._comparison: Comparison | None = None
+
+    def comparison(self, target: Target) -> Comparison:
+        """How the outputs are compared with a target: the same for every price of bits."""
+        if self._comparison is None or self._measure is not target.measure:
+            self._measure = target.measure
+            self._comparison = compare(self._model, target, self._workers)
+        return self._comparison
 
     def _new_soap(self) -> SoapKernel:
         return SoapKernel(
@@ -256,6 +269,3 @@ class _Buffers:
         self.n_steps = 0
         self.soap = self._new_soap()
 
-
-def _flat(planes: F32) -> F32:
-    return planes.reshape(len(planes), -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -81,6 +81,9 @@ class Target:
         """Target with the samples of a picture and mean squared error."""
         return cls(planes_of(picture, device), lmbda, (1 << picture.bitdepth) - 1)
 
+    gains: ClassVar[Tensor | None] = None
+    """How much the outputs of the networks change the picture; None: they are the picture."""
+
     @property
     def n_pixels(self) -> int:
         """Number of luma samples."""
@@ -128,16 +131,23 @@ class Target:
         return loss
 
     def decoded(self, raw: Tensor, *, rounded: bool) -> Planes:
-        """Planes of an output (1, 3, H, W) that is not clamped yet, rounded to samples or not."""
-        y, u, v = torch.clamp(raw[0], 0.0, 1.0)
+        """Planes of an output (1, 3, H, W) that is not clamped yet, rounded to samples or not.
+
+        The decoder rounds chroma of 4:2:0 twice, before and after its means, and clamps the means
+        (coolchic-5, section 12.3).
+        """
+        y, u, v = self._rounded(raw[0]) if rounded else raw[0]
         shape = self.planes[1].shape
         if not shape.numel():
             u, v = u.new_zeros(shape), v.new_zeros(shape)
         elif shape != y.shape:
             u, v = F.avg_pool2d(torch.stack((u, v)), 2)
-        if rounded:
-            y, u, v = (torch.round(plane * self.maximum) / self.maximum for plane in (y, u, v))
+        planes = (torch.clamp(plane, 0.0, 1.0) for plane in (y, u, v))
+        y, u, v = (self._rounded(plane) if rounded else plane for plane in planes)
         return y, u, v
+
+    def _rounded(self, samples: Tensor) -> Tensor:
+        return torch.round(samples * self.maximum) / self.maximum
 
     def distortion(self, raw: Tensor, *, rounded: bool) -> Tensor:
         """Distortion of an output that is not clamped yet, rounded to samples or not."""
