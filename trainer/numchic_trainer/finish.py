@@ -6,15 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 import numchic
 from numchic.picture import Picture
-from numchic.v5.latents import decode_latents
-from numchic_bitstream import CoolChic, Metadata, append_trailer, latents_crc, samples_digest
+from numchic_bitstream import Metadata, append_trailer, latents_crc, samples_digest
 from numchic_bitstream.arrays import I8
-from numchic_bitstream.v5.parameters import read_parameters
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.quality import mean_squared_error, psnr
 from numchic_trainer.quantisation.rdoq import optimise_integers
@@ -24,7 +21,7 @@ from numchic_trainer.session import Session
 from numchic_trainer.task import Task
 from numchic_trainer.training.target import Evaluation, Target, planes_of
 from numchic_trainer.training.train import Training
-from numchic_trainer.write import write_model, write_still
+from numchic_trainer.write import verified_latents, write_model, write_still
 
 
 def finish(task: Task, training: Training, lmbda: float, session: Session) -> EncodeResult:
@@ -97,7 +94,7 @@ def _write(task: Task, model: CoolChicEncoder) -> _Written:
     """Write a quantised model and compare everything with what is decoded."""
     coolchic = write_model(model)
     stream = write_still(task.picture, coolchic)
-    grids = _verified_latents(model, coolchic)
+    grids = verified_latents(model, coolchic)
     decoded = numchic.decode(stream)
     complete = stream
     if task.config.trailer:
@@ -105,17 +102,6 @@ def _write(task: Task, model: CoolChicEncoder) -> _Written:
         noisy = bool(model.header.flag_common_randomness)
         complete = _with_trailer(stream, grids, None if noisy else decoded, task.metadata)
     return _Written(stream, complete, decoded)
-
-
-def _verified_latents(model: CoolChicEncoder, coolchic: CoolChic) -> list[I8]:
-    """Decode the latents and compare them with those of the model."""
-    parameters = read_parameters(coolchic.header, coolchic.nn_payload)
-    written = [grid.to(torch.int64).cpu().numpy() for grid in model.quantised_latents()]
-    decoded = decode_latents(coolchic, parameters)
-    for ours, theirs in zip(decoded, written, strict=True):
-        if not np.array_equal(ours, theirs):
-            raise RuntimeError("the decoder gives other latents than were written")
-    return decoded
 
 
 def _with_trailer(

@@ -17,6 +17,8 @@ from numchic_bitstream import UsageError
 
 _KEY = "setting"  # of the metadata of a field
 
+MAX_LEVELS = 16
+
 T = TypeVar("T")
 
 
@@ -84,6 +86,25 @@ def several(each: Kind, n: int | None, metavar: str, separator: str) -> Kind:
         check,
         lambda text: check([each.parse(part) for part in text.split(separator)]),
         lambda values: separator.join(map(each.word, values)),
+    )
+
+
+def by_level(each: Kind) -> Kind:
+    """Kind of one value or more: for a level of B frames each, the last one also for all deeper."""
+
+    def check(values: Any) -> tuple[Any, ...]:
+        if not isinstance(values, tuple | list):
+            values = (values,)
+        if not 1 <= len(values) <= MAX_LEVELS:
+            raise ValueError
+        return tuple(each.check(value) for value in values)
+
+    return Kind(
+        f"one or more of: {each.allowed}",
+        "LEVEL0,LEVEL1,...",
+        check,
+        lambda text: check([each.parse(part) for part in text.split(",")]),
+        lambda values: ",".join(map(each.word, values)),
     )
 
 

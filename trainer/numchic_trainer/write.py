@@ -28,6 +28,7 @@ from numchic_bitstream import (
     read_stream,
     write_stream,
 )
+from numchic_bitstream.arrays import I8
 from numchic_bitstream.v5.headers import MAX_Q_STEP, Descriptor
 from numchic_bitstream.v5.parameters import (
     flat_parameters,
@@ -115,6 +116,23 @@ def write_model(model: CoolChicEncoder) -> CoolChic:
         n_bytes_latent=len(latent_payload),
     )
     return CoolChic(header, nn_payload, latent_payload)
+
+
+def verified_latents(model: CoolChicEncoder, coolchic: CoolChic) -> list[I8]:
+    """Decode the latents and compare them with those of the model.
+
+    Raises
+    ------
+    RuntimeError
+        The decoder does not give back what was written: a bug.
+    """
+    parameters = read_parameters(coolchic.header, coolchic.nn_payload)
+    written = [grid.to(torch.int64).cpu().numpy() for grid in model.quantised_latents()]
+    decoded = decode_latents(coolchic, parameters)
+    for ours, theirs in zip(decoded, written, strict=True):
+        if not np.array_equal(ours, theirs):
+            raise RuntimeError("the decoder gives other latents than were written")
+    return decoded
 
 
 def write_still(picture: Picture, coolchic: CoolChic) -> bytes:

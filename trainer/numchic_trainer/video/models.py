@@ -7,8 +7,7 @@ from typing import Literal, NamedTuple
 
 from numchic_trainer.architecture import highest_resolution
 from numchic_trainer.model.encoder import CoolChicEncoderParameter
-
-InterPreset = Literal["skip", "tiny", "vlop", "lop", "mop", "hop"]
+from numchic_trainer.video.config import InterPreset
 
 _GAIN = 16
 _FINEST_MOTION = 2  # log2: one vector for 4 x 4 pixels

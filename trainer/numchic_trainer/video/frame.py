@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Encode one frame of a video: I, P or B (video-training, sections 10 and 13)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from numchic.picture import Picture
+from numchic.references import shifted_reference
+from numchic.v5.frame import decode_frame
+from numchic_bitstream import Frame, FrameHeader, Stream, VideoHeader, read_stream
+from numchic_bitstream.arrays import F32
+from numchic_bitstream.v5.headers import write_coolchic_header, write_frame_header
+from numchic_trainer.encoding import encode
+from numchic_trainer.kernels.workers import Workers, available_cores
+from numchic_trainer.quality import psnr
+from numchic_trainer.surroundings import surroundings
+from numchic_trainer.training.target import Target
+from numchic_trainer.video.config import VideoConfig, at_level
+from numchic_trainer.video.flow import block_vectors, estimate_flow
+from numchic_trainer.video.inter import InterTask, Tick, train_inter
+from numchic_trainer.video.structure import PlannedFrame
+from numchic_trainer.video.translation import global_translation
+from numchic_trainer.write import verified_latents, write_model
+
+_BLOCK = 4  # pixels that share a vector, either way
+
+
+@dataclass(frozen=True)
+class FrameTask:
+    """A frame to encode; everything that its bytes depend on.
+
+    Attributes
+    ----------
+    plan : PlannedFrame
+    picture : Picture
+    references : tuple of Picture
+        Decoded.
+    donor : Frame or None
+        The coded frame that the plan names.
+    config : VideoConfig
+    lmbda : float
+        Of this frame.
+    """
+
+    plan: PlannedFrame
+    picture: Picture
+    references: tuple[Picture, ...]
+    donor: Frame | None
+    config: VideoConfig
+    lmbda: float
+
+    @property
+    def seed(self) -> int:
+        """Seed of the frame: that of the video for frame 0, so that a still is a video of one."""
+        return (self.config.seed + self.plan.index) % (1 << 64)
+
+
+@dataclass(frozen=True)
+class FrameReport:
+    """What became of a frame.
+
+    Attributes
+    ----------
+    index : int
+        In the order of display.
+    kind : {"I", "P", "B"}
+    level : int
+    references : tuple of int
+    preset : str
+        Sizes of the networks.
+    lmbda : float
+    n_bytes, header_bytes : int
+        Size of the frame, and of all its headers.
+    residue_network_bytes, residue_latent_bytes, motion_network_bytes, motion_latent_bytes : int
+    psnr : tuple of float
+        Of every plane of the decoded picture, in dB.
+    mse : float
+        Mean over all samples of all planes, in [0, 1] units.
+    loss : float
+        mse + lambda * bits per pixel, headers counted.
+    global_flow : tuple of int
+        Horizontal and vertical, in pixels, for one reference after the other.
+    alpha, beta : float or None
+        Means over the picture, if the frame has them.
+    prediction_psnr : tuple of float or None
+        Of every plane of the prediction, without the residue.
+    cpu_seconds : float
+    """
+
+    index: int
+    kind: str
+    level: int
+    references: tuple[int, ...]
+    preset: str
+    lmbda: float
+    n_bytes: int
+    header_bytes: int
+    residue_network_bytes: int
+    residue_latent_bytes: int
+    motion_network_bytes: int
+    motion_latent_bytes: int
+    psnr: tuple[float, float, float]
+    mse: float
+    loss: float
+    global_flow: tuple[int, ...] = ()
+    alpha: float | None = None
+    beta: float | None = None
+    prediction_psnr: tuple[float, float, float] | None = None
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class CodedFrame:
+    """A frame of the stream, what the decoder makes of it, and a report."""
+
+    frame: Frame
+    decoded: Picture
+    report: FrameReport
+
+
+def encode_frame(task: FrameTask, tick: Tick) -> CodedFrame:
+    """Encode a frame and decode it again.
+
+    Raises
+    ------
+    RuntimeError
+        The decoder does not give back what was written: a bug.
+    """
+    start = time.process_time()
+    if task.plan.kind == "I":
+        frame, preset = _encode_intra(task, tick)
+        facts: dict[str, object] = {}
+    else:
+        frame, preset, facts = _encode_inter(task, tick)
+    decoded = decode(frame, task.references)
+    facts["cpu_seconds"] = time.process_time() - start
+    return CodedFrame(frame, decoded, report_of(task, frame, decoded, preset, facts))
+
+
+def decode(frame: Frame, references: Sequence[Picture]) -> Picture:
+    """Decode a frame alone."""
+    stream = Stream(VideoHeader(), (frame,))
+    return decode_frame(stream, 0, lambda: references).picture
+
+
+def _encode_intra(task: FrameTask, tick: Tick) -> tuple[Frame, str]:
+    """Encode a frame as a picture."""
+    config = task.config.still(task.lmbda, task.seed)
+    result = encode(task.picture, config, progress=lambda event: tick(event.phase))
+    (still,) = read_stream(result.stream).frames
+    header = FrameHeader(
+        display_index=task.plan.index,
+        frame_data_type=task.picture.data_type,
+        bitdepth=task.picture.bitdepth,
+    )
+    return Frame(header, still.residue), result.preset
+
+
+def _encode_inter(task: FrameTask, tick: Tick) -> tuple[Frame, str, dict[str, object]]:
+    config, picture = task.config, task.picture
+    with surroundings("cpu"), Workers(config.threads or available_cores()) as workers:
+        target = Target.of_picture(picture, task.lmbda)
+        luma = target.planes[0].numpy()
+        flows, references, vectors = [], [], []
+        for reference in task.references:
+            unshifted = shifted_reference(reference, (0, 0))[..., 0]
+            flows.append(global_translation(luma, unshifted))
+            references.append(shifted_reference(reference, flows[-1]))
+            if config.motion_start:
+                vectors.append(_vectors(luma, references[-1]))
+        preset, model = train_inter(
+            InterTask(
+                target,
+                references,
+                np.concatenate(vectors) if vectors else None,
+                task.donor if config.donors else None,
+                task.plan.level,
+                task.seed,
+                config,
+            ),
+            workers,
+            tick,
+        )
+        residue, motion = (write_model(part) for part in model.parts)
+        for part, coolchic in zip(model.parts, (residue, motion), strict=True):
+            verified_latents(part, coolchic)
+        header = FrameHeader(
+            display_index=task.plan.index,
+            frame_type=task.plan.kind,
+            frame_data_type=picture.data_type,
+            bitdepth=picture.bitdepth,
+            index_references=task.plan.references,
+            global_flow=tuple(component for flow in flows for component in flow),
+            warp_filter_size=config.warp_size,
+        )
+        return Frame(header, residue, motion), preset, {"global_flow": header.global_flow}
+
+
+def _vectors(luma: F32, reference: F32) -> F32:
+    """Estimated motion of every block."""
+    height, width = luma.shape
+    flow = estimate_flow(luma, np.ascontiguousarray(reference[..., 0]))
+    return block_vectors(flow, (-(-height // _BLOCK), -(-width // _BLOCK)))
+
+
+def report_of(
+    task: FrameTask, frame: Frame, decoded: Picture, preset: str, facts: dict[str, object]
+) -> FrameReport:
+    """Report of a coded frame."""
+    maximum = (1 << decoded.bitdepth) - 1
+    errors = [
+        np.mean(((ours.astype(np.float64) - theirs) / maximum) ** 2) if ours.size else 0.0
+        for ours, theirs in zip(task.picture.planes, decoded.planes, strict=True)
+    ]
+    sizes = [plane.size for plane in decoded.planes]
+    mse = float(np.average(errors, weights=sizes))
+    headers = len(write_frame_header(frame.header))
+    headers += sum(len(write_coolchic_header(part.header)) for part in frame.parts)
+    payloads = [
+        len(payload) for part in frame.parts for payload in (part.nn_payload, part.latent_payload)
+    ]
+    payloads += [0, 0] * (frame.motion is None)
+    n_bytes = headers + sum(payloads)
+    y, u, v = (psnr(float(error)) for error in errors)
+    return FrameReport(
+        task.plan.index, task.plan.kind, task.plan.level, task.plan.references, preset, task.lmbda,
+        n_bytes, headers, *payloads, (y, u, v), mse,
+        mse + task.lmbda * 8 * n_bytes / sizes[0],
+        **facts,  # type: ignore[arg-type]
+    )  # fmt: skip
