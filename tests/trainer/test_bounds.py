@@ -55,7 +55,7 @@ FRAMES: list[tuple[list[str], dict[str, Any]]] = [
     (["2-1-linear-none"], {"latent_resolution": (2, 6), **_SMALL}),
     (["4-1-linear-none"], {"latent_resolution": (0, 0), "spatial_context_arm": 1, **_SMALL}),
 ]
-SIZES = [(1, 1), (19, 1), (1, 515), (17, 33)]
+SIZES = [(1, 1), (1, 19), (17, 33)]
 
 
 def sweep(parameter: CoolChicEncoderParameter) -> None:
