@@ -21,8 +21,8 @@ from numchic_trainer.settings import (
 
 Value = TypeVar("Value")
 
-InterPreset = Literal["skip", "tiny", "vlop", "lop", "mop", "hop"]
-INTER_PRESETS: tuple[InterPreset, ...] = ("skip", "tiny", "vlop", "lop", "mop", "hop")
+InterPreset = Literal["skip", "linear", "tiny", "vlop", "lop", "mop", "hop"]
+INTER_PRESETS: tuple[InterPreset, ...] = ("skip", "linear", "tiny", "vlop", "lop", "mop", "hop")
 
 INTER_EFFORTS: dict[Effort, int] = {"fast": 100, "medium": 300, "slow": 1000, "best": 5000}
 """Iterations of a P or B frame."""

@@ -9,7 +9,8 @@ from numchic_trainer.architecture import highest_resolution
 from numchic_trainer.model.encoder import CoolChicEncoderParameter
 from numchic_trainer.video.config import InterPreset
 
-_GAIN = 16
+# Of latents that are nearly all zero: with 16, as for pictures, they are lost in noise at first.
+_GAIN = 3
 _FINEST_MOTION = 2  # log2: one vector for 4 x 4 pixels
 _COARSEST_MOTION = 6
 _HYPER = (4, 6)
@@ -31,8 +32,10 @@ class _Sizes(NamedTuple):
 
 
 _SKIP = _Sizes(1, 0, None, 0, 0, is_bare=True)
+_LINEAR = _Sizes(6, 0, None, 0, 0, is_bare=True)
 _RESIDUES: dict[InterPreset, _Sizes] = {
     "skip": _SKIP,
+    "linear": _LINEAR,
     "tiny": _Sizes(6, 0, None, 8, 0, is_bare=True),
     "vlop": _Sizes(6, 1, None, 8, 1),
     "lop": _Sizes(6, 2, None, 16, 1),
@@ -43,7 +46,8 @@ _MOTION_LOP = _Sizes(6, 1, None, 8, 0)
 _MOTION_MOP = _Sizes(6, 2, (2, (2, 2)), 16, 0)
 _MOTIONS: dict[InterPreset, _Sizes] = {
     "skip": _SKIP,
-    "tiny": _Sizes(6, 0, None, 0, 0, is_bare=True),
+    "linear": _LINEAR,
+    "tiny": _LINEAR,
     "vlop": _MOTION_LOP,
     "lop": _MOTION_LOP,
     "mop": _MOTION_MOP,
