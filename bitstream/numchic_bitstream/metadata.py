@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ BLOCK = struct.Struct(">BI")
 """What a block starts with: its type and the size of its data."""
 MAX_BLOCKS = 1024
 ICC, EXIF, TEXT = 1, 2, 3
+FRAME_RATE = "frame-rate"
+"""Key of the text that says how fast the frames of a video follow each other."""
+_MAX_RATE = 1 << 31  # what other programs can read
+_RATE = re.compile(r"(\d{1,10})(?:/(\d{1,10}))?", re.ASCII)
 _TIFF = (b"II*\0", b"MM\0*")  # Exif data start with one of these
 _MAX_BYTES = 1 << 31  # so that the size of the trailer fits its field
 
@@ -68,6 +73,24 @@ class Metadata:
         for kind, _ in self.other:
             if not TEXT < kind < 256:
                 raise UsageError("not an unknown type", "metadata.other", None, kind, "4..255")
+
+    def text_of(self, key: str) -> str | None:
+        """Value of the first text with this key; None if there is none."""
+        return next((value for found, value in self.text if found == key), None)
+
+
+def frame_rate(metadata: Metadata | None) -> tuple[int, int] | None:
+    """Frames per second that metadata tell, as a fraction; None if they do not, or make no sense.
+
+    Examples
+    --------
+    >>> frame_rate(Metadata(text=(("frame-rate", "30000/1001"),)))
+    (30000, 1001)
+    """
+    text = metadata.text_of(FRAME_RATE) if metadata is not None else None
+    match = _RATE.fullmatch(text or "")
+    rate = (int(match[1]), int(match[2] or 1)) if match is not None else (0, 0)
+    return rate if all(0 < number < _MAX_RATE for number in rate) else None
 
 
 def parse_blocks(blocks: Iterable[Block]) -> Metadata:

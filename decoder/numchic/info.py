@@ -85,6 +85,8 @@ class TrailerInfo:
         Digests in hexadecimal.
     blocks : tuple of (str, int)
         "icc", "exif", "text" or "type 77", and the size of its data.
+    frame_rate : (int, int) or None
+        Frames per second, as a fraction.
     """
 
     n_bytes: int
@@ -94,6 +96,7 @@ class TrailerInfo:
     latents_crc: str | None
     samples: str | None
     blocks: tuple[tuple[str, int], ...]
+    frame_rate: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import re
 import tokenize
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from numchic.picture import Picture, Samples
 from numchic_bitstream import Metadata, UsageError
 from numchic_trainer import deep
 from numchic_trainer.planar import (
+    Y4M_MAGIC,
     YuvType,
     check_bitdepth,
     check_samples,
@@ -55,7 +57,8 @@ def read_picture(
     - ``.ppm``, ``.pgm`` (binary): RGB or grey of 8 to 16 bits.
     - ``.npy``: (H, W, 3) or grey (H, W); ``uint8`` has 8 bits, ``uint16`` has 16 or what
       ``bitdepth`` says; RGB, or (H, W, 3) of YUV if ``data_type`` is ``yuv444``.
-    - ``.y4m``: one frame, 4:2:0 or 4:4:4, 8 to 16 bits.
+    - ``.y4m``: one frame, 4:2:0 or 4:4:4, 8 to 16 bits. Frame rate, aspect, siting of chroma and
+      extensions become the metadata of the picture.
     - ``.yuv``: one planar frame, above 8 bits in little-endian words. What the arguments do not say
       is taken from a name such as ``park_352x288_420_8b.yuv`` or ``park_352x288_yuv420p10.yuv``:
       width x height, 420 or 444, and the depth before ``b`` or after ``p``; 8 bits and 4:2:0
@@ -93,19 +96,26 @@ def read_picture(
         It cannot be read.
     """
     if not isinstance(source, str | Path):
-        name = Path(str(getattr(source, "name", "-"))).name
-        return _read(_seekable(source, name), name, "", size, data_type, bitdepth)
+        name = name_of(source)
+        return _read(seekable(source, name), name, "", size, data_type, bitdepth)
     path = Path(source)
     with path.open("rb") as file:
         return _read(
-            _seekable(file, path.name), path.name, path.suffix.lower(), size, data_type, bitdepth
+            seekable(file, path.name), path.name, path.suffix.lower(), size, data_type, bitdepth
         )
 
 
-def _seekable(file: BinaryIO, name: str) -> BinaryIO:
+def name_of(file: BinaryIO) -> str:
+    """What errors call a binary file."""
+    return Path(str(getattr(file, "name", "-"))).name
+
+
+def seekable(file: BinaryIO, name: str, magic: bytes = b"") -> BinaryIO:
+    """A file that can be read from its start, of which ``magic`` has been read before."""
     if file.seekable():
+        file.seek(-len(magic), os.SEEK_CUR)
         return file
-    contents = file.read(_MAX_BYTES + 1)
+    contents = magic + file.read(_MAX_BYTES + 1)
     if len(contents) > _MAX_BYTES:
         raise UsageError("too large for a picture", name, None, None, f"{_MAX_BYTES} bytes")
     return io.BytesIO(contents)
@@ -119,19 +129,31 @@ def _read(
     data_type: YuvType | None,
     bitdepth: int | None,
 ) -> Picture:
-    magic = file.read(16)
-    file.seek(0)
-    kind = _kind(magic, suffix or (".yuv" if size is not None else ""))
+    kind = kind_of(file, suffix, size)
     if kind == ".yuv":
         return read_yuv(file, name, yuv_layout(name, size, data_type, bitdepth))
-    for option, value in (("size", size), ("data_type", data_type), ("bitdepth", bitdepth)):
-        if value is not None and (kind != ".npy" or option == "size"):
-            allowed = "for .yuv files only" if option == "size" else "for .yuv and .npy files only"
-            raise UsageError("the file itself says that", option, None, value, allowed)
+    check_unsaid(kind, size, data_type, bitdepth)
     if kind == ".npy":
         return _read_npy(file, name, data_type, bitdepth)
     readers = {".ppm": _read_netpbm, ".y4m": read_y4m}
     return readers.get(kind, _read_with_pillow)(file, name)
+
+
+def kind_of(file: BinaryIO, suffix: str, size: tuple[int, int] | None) -> str:
+    """Extension of the kind of a file that is at its start; none if Pillow has to know."""
+    magic = file.read(16)
+    file.seek(0)
+    return _kind(magic, suffix or (".yuv" if size is not None else ""))
+
+
+def check_unsaid(
+    kind: str, size: tuple[int, int] | None, data_type: YuvType | None, bitdepth: int | None
+) -> None:
+    """Raise an error if something is given that a file of another kind than .yuv says itself."""
+    for option, value in (("size", size), ("data_type", data_type), ("bitdepth", bitdepth)):
+        if value is not None and (kind != ".npy" or option == "size"):
+            allowed = "for .yuv files only" if option == "size" else "for .yuv and .npy files only"
+            raise UsageError("the file itself says that", option, None, value, allowed)
 
 
 def is_picture(path: Path) -> bool:
@@ -142,10 +164,9 @@ def is_picture(path: Path) -> bool:
 
 
 def _kind(magic: bytes, suffix: str) -> str:
-    """Extension of the kind of file that this is; none if Pillow has to know."""
     if suffix in (".ppm", ".pgm") or re.match(rb"P[56]\s", magic):
         return ".ppm"
-    for start, kind in ((_NPY_MAGIC, ".npy"), (b"YUV4MPEG2 ", ".y4m")):
+    for start, kind in ((_NPY_MAGIC, ".npy"), (Y4M_MAGIC, ".y4m")):
         if suffix == kind or (suffix != ".yuv" and magic.startswith(start)):
             return kind
     return suffix if suffix == ".yuv" else ""

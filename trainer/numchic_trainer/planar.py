@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Planar YUV pictures to encode: bare (coolchic-5, 12.5), and as Y4M.
+"""Planar YUV pictures and frames of videos to encode: bare (coolchic-5, 12.5), and as Y4M.
 
 With an odd height or width a 4:2:0 picture of a stream has floor(H / 2) x floor(W / 2) samples of U
 and of V. Programs for video round up: of their files the last row or column of U and V is left out.
@@ -15,30 +15,32 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from numchic.files.y4m import colour_format, metadata_of_parameters
 from numchic.picture import Picture
-from numchic_bitstream import UsageError
+from numchic_bitstream import Metadata, UsageError
+from numchic_bitstream.structure import FrameDataType
 
 _NAME_SIZE = re.compile(r"(?<!\d)(\d+)x(\d+)(?!\d)")
 _NAME_TYPE = re.compile(r"(?<!\d)(420|444)(?!\d)")
 _NAME_DEPTH = re.compile(r"(?<!\d)(\d+)b(?:it)?(?![a-z])|p(10|12|14|16)(?:le)?(?!\d)")
-_Y4M_COLOUR = re.compile(r"(420|444)(?:jpeg|mpeg2|paldv|p(\d\d?))?")
 _MAX_Y4M_LINE = 4096  # bytes
 
+Y4M_MAGIC = b"YUV4MPEG2 "
 MAX_SIDE = 16383  # what the header can express
 
 YuvType = Literal["yuv420", "yuv444"]
 
 
 class Layout(NamedTuple):
-    """What a bare YUV file does not say itself."""
+    """What bare samples do not say themselves; RGB has three planes as well."""
 
     height: int
     width: int
-    data_type: YuvType
+    data_type: FrameDataType
     bitdepth: int
 
     def shapes(self, *, rounded_up: bool) -> list[tuple[int, int]]:
-        """Shapes of Y, U and V."""
+        """Shapes of the planes."""
         chroma = (self.height, self.width)
         if self.data_type == "yuv420":
             chroma = ((self.height + rounded_up) // 2, (self.width + rounded_up) // 2)
@@ -114,55 +116,87 @@ def read_yuv(file: BinaryIO, name: str, layout: Layout) -> Picture:
         video = found and any(size and found % size == 0 for size in sizes)
         expected = " or ".join(map(str, sizes))
         raise UsageError(
-            "videos are not encoded yet" if video else "wrong size of the file", name, None,
+            "this is a video, not a picture" if video else "wrong size of the file", name, None,
             f"{found} bytes", f"{expected} bytes for one frame of {layout}",
         )  # fmt: skip
     file.seek(0)
-    return _picture(file.read(), name, layout, rounded_up=sizes[found])
+    return read_frame(file, name, layout, rounded_up=sizes[found])
 
 
 def read_y4m(file: BinaryIO, name: str) -> Picture:
     """Read the only frame of a Y4M file."""
-    layout = _y4m_layout(_line(file, name, b"YUV4MPEG2"), name)
-    _line(file, name, b"FRAME")
-    expected = layout.n_bytes(rounded_up=True)
+    layout, metadata = read_y4m_header(file, name)
+    next_y4m_frame(file, name)
+    picture = read_frame(file, name, layout, rounded_up=True, metadata=metadata)
+    if file.read(1):
+        found = "a second frame"
+        raise UsageError("this is a video, not a picture", name, None, found, "one frame")
+    return picture
+
+
+def read_y4m_header(
+    file: BinaryIO, name: str, magic: bytes = b""
+) -> tuple[Layout, Metadata | None]:
+    """Read the header of a Y4M file.
+
+    Parameters
+    ----------
+    file : binary file
+    name : str
+        What errors call it.
+    magic : bytes
+        What has been read of the file before.
+
+    Returns
+    -------
+    Layout, Metadata or None
+        How samples lie in every frame, with U and V rounded up, and what is kept of the rest.
+    """
+    parameters = _parameters(magic + file.readline(_MAX_Y4M_LINE), name, b"YUV4MPEG2")
+    return _y4m_layout(parameters, name)
+
+
+def next_y4m_frame(file: BinaryIO, name: str) -> bool:
+    """Go to the samples of the next frame of a Y4M file; false at its end."""
+    line = file.readline(_MAX_Y4M_LINE)
+    if line:
+        _parameters(line, name, b"FRAME")
+    return bool(line)
+
+
+def read_frame(
+    file: BinaryIO,
+    name: str,
+    layout: Layout,
+    *,
+    rounded_up: bool,
+    metadata: Metadata | None = None,
+) -> Picture:
+    """Read the samples of a frame from where the file is.
+
+    Parameters
+    ----------
+    file : binary file
+    name : str
+        What errors call it.
+    layout : Layout
+    rounded_up : bool
+        Whether halves of odd sizes are; what is too much is left out.
+    metadata : Metadata, optional
+        Those of the picture.
+
+    Raises
+    ------
+    UsageError
+        The file ends within the frame, or a sample is too large.
+    """
+    expected = layout.n_bytes(rounded_up=rounded_up)
     contents = file.read(expected)
     if len(contents) < expected:
         found = f"{len(contents)} bytes"
-        raise UsageError("the file is too short", name, None, found, f"{expected} for {layout}")
-    if file.read(1):
-        raise UsageError("videos are not encoded yet", name, None, "a second frame", "one frame")
-    return _picture(contents, name, layout, rounded_up=True)
-
-
-def _line(file: BinaryIO, name: str, start: bytes) -> list[str]:
-    """Parameters of a header that starts with the given word."""
-    line = file.readline(_MAX_Y4M_LINE)
-    word, *parameters = line[:-1].split(b" ")
-    if word != start or not line.endswith(b"\n"):
-        raise UsageError("malformed Y4M file", name, None, ascii(line[:20]), start.decode())
-    return [parameter.decode("latin-1") for parameter in parameters]
-
-
-def _y4m_layout(parameters: list[str], name: str) -> Layout:
-    values = {parameter[:1]: parameter[1:] for parameter in reversed(parameters)}
-    old = [p.removeprefix("XYSCSS=").lower() for p in parameters if p.startswith("XYSCSS=")]
-    colour = values.get("C", (old or ["420jpeg"])[0])
-    match = _Y4M_COLOUR.fullmatch(colour)
-    bitdepth = int(match[2] or 8) if match is not None else 0
-    if match is None or not 8 <= bitdepth <= 16:
-        allowed = "420, 420jpeg, 420mpeg2, 420paldv, 444; 420pN and 444pN with N up to 16"
-        raise UsageError("unknown kind of samples", name, None, ascii(colour), allowed)
-    sides = [values.get(side, "") for side in "HW"]
-    if not all(re.fullmatch(r"[0-9]{1,9}", side) for side in sides):
-        found = ascii(" ".join(parameters))
-        raise UsageError("the Y4M file does not tell its size", name, None, found, "W and H")
-    height, width = map(int, sides)
-    check_size(name, height, width)
-    return Layout(height, width, "yuv420" if match[1] == "420" else "yuv444", bitdepth)
-
-
-def _picture(contents: bytes, name: str, layout: Layout, *, rounded_up: bool) -> Picture:
+        raise UsageError(
+            "the file ends within a frame", name, None, found, f"{expected} bytes for {layout}"
+        )
     samples = np.frombuffer(contents, layout.sample)
     check_samples(name, samples, layout.bitdepth)
     planes = []
@@ -174,4 +208,36 @@ def _picture(contents: bytes, name: str, layout: Layout, *, rounded_up: bool) ->
         part = samples[start : start + height * width].reshape(height, width)
         planes.append(part[:rows, :columns].astype(layout.sample.newbyteorder("=")))
         start += part.size
-    return Picture((planes[0], planes[1], planes[2]), layout.data_type, layout.bitdepth)
+    return Picture((planes[0], planes[1], planes[2]), layout.data_type, layout.bitdepth, metadata)
+
+
+def _parameters(line: bytes, name: str, start: bytes) -> list[str]:
+    """Parameters of a line that starts with the given word."""
+    word, *parameters = line[:-1].split(b" ")
+    if word != start or not line.endswith(b"\n"):
+        raise UsageError("malformed Y4M file", name, None, ascii(line[:20]), start.decode())
+    return [parameter.decode("latin-1") for parameter in parameters]
+
+
+def _y4m_layout(parameters: list[str], name: str) -> tuple[Layout, Metadata | None]:
+    values = {parameter[:1]: parameter[1:] for parameter in reversed(parameters)}
+    if values.get("I") == "m":
+        allowed = "progressive, or the same two fields in every frame"
+        raise UsageError("frames are interlaced in different ways", name, None, "Im", allowed)
+    old = [p.removeprefix("XYSCSS=").lower() for p in parameters if p.startswith("XYSCSS=")]
+    colour = values.get("C", (old or ["420jpeg"])[0])
+    form = colour_format(colour)
+    if form is None:
+        grey = colour.startswith("mono")
+        allowed = "420, 420jpeg, 420mpeg2, 420paldv, 444; 420pN and 444pN with N up to 16"
+        raise UsageError(
+            "grey samples alone are no kind of samples of the format: convert them to 4:2:0"
+            if grey else "unknown kind of samples", name, None, ascii(colour), allowed,
+        )  # fmt: skip
+    sides = [values.get(side, "") for side in "HW"]
+    if not all(re.fullmatch(r"[0-9]{1,9}", side) for side in sides):
+        found = ascii(" ".join(parameters))
+        raise UsageError("the Y4M file does not tell its size", name, None, found, "W and H")
+    height, width = map(int, sides)
+    check_size(name, height, width)
+    return Layout(height, width, *form), metadata_of_parameters(parameters)

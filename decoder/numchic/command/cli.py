@@ -157,9 +157,8 @@ def main() -> None:
 @click.option(
     "--fps",
     type=Rate(),
-    default="25",
-    show_default=True,
-    help="The frames per second that a Y4M file tells its player.",
+    help="The frames per second that a Y4M file tells its player. The default is what the trailer "
+    "of the stream says, or else 25.",
 )
 @click.option(
     "--threads",
@@ -192,7 +191,7 @@ def decode_command(
     output: str,
     kind: str | None,
     frames: int | slice[int | None] | None,
-    fps: tuple[int, int],
+    fps: tuple[int, int] | None,
     threads: int | None,
     jobs: int,
     ignore_integrity: bool,

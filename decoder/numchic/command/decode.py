@@ -28,7 +28,7 @@ class Options:
 
     kind: str | None
     frames: int | slice[int | None] | None
-    fps: tuple[int, int]
+    fps: tuple[int, int] | None
     threads: int | None
     check_integrity: bool
     png_level: int

@@ -44,6 +44,8 @@ def _describe_trailer(trailer: TrailerInfo) -> Iterator[str]:
         )
     if trailer.blocks:
         yield "  metadata   " + ", ".join(f"{name} {size} bytes" for name, size in trailer.blocks)
+    if trailer.frame_rate is not None:
+        yield "  frame rate {}/{} per second".format(*trailer.frame_rate)
 
 
 def _describe_part(part: PartInfo, info: StreamInfo) -> Iterator[str]:

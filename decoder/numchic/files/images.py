@@ -16,6 +16,7 @@ import numpy as np
 
 from numchic.files.png import PNG_LEVEL, write_png
 from numchic.files.tiff import write_tiff
+from numchic.files.y4m import header
 from numchic.picture import Picture
 from numchic_bitstream.arguments import as_integer
 from numchic_bitstream.errors import UsageError
@@ -98,15 +99,15 @@ def _write_y4m(picture: Picture, file: BinaryIO) -> None:
     file.write(y4m_header(picture) + y4m_frame(picture))
 
 
-def y4m_header(picture: Picture, rate: tuple[int, int] = (25, 1)) -> bytes:
+def y4m_header(picture: Picture, rate: tuple[int, int] | None = None) -> bytes:
     """Start of a Y4M file (YUV4MPEG2), after which every frame follows as :func:`y4m_frame`.
 
     Parameters
     ----------
     picture : Picture
-        Any frame of the video.
-    rate : (int, int)
-        Frames per second, as a fraction; Cool-chic streams do not tell it.
+        Any frame of the video; its metadata may tell what a header says (docs/trailer.md, 3.4).
+    rate : (int, int), optional
+        Frames per second, as a fraction. The default is that of the metadata, else 25.
 
     Raises
     ------
@@ -115,13 +116,7 @@ def y4m_header(picture: Picture, rate: tuple[int, int] = (25, 1)) -> bytes:
         has a chroma sample more.
     """
     _require("y4m", picture)
-    colour = "420" if picture.data_type == "yuv420" else "444"
-    if picture.bitdepth > 8:
-        colour += f"p{picture.bitdepth}"
-    elif colour == "420":
-        colour += "jpeg"  # chroma samples lie between those of luma
-    size = f"W{picture.width} H{picture.height}"
-    return f"YUV4MPEG2 {size} F{rate[0]}:{rate[1]} Ip A1:1 C{colour}\n".encode()
+    return header(picture, rate)
 
 
 def y4m_frame(picture: Picture) -> bytes:

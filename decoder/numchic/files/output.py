@@ -20,11 +20,16 @@ from numchic.files.images import (
 from numchic.picture import Picture
 from numchic_bitstream.errors import UsageError
 
-_NUMBER = re.compile(r"%(0[1-9])?d")
+_NUMBER = re.compile(r"%(?:0[1-9])?d")
 
 
 FrameSink = Callable[[int, Picture], None]
 """Takes the display index of a frame and the frame."""
+
+
+def has_number(name: str) -> bool:
+    """Whether the name of a file has a place for numbers, such as ``%04d``."""
+    return _NUMBER.search(Path(name).name) is not None
 
 
 def numbered(name: str, display_index: int) -> Path:
@@ -36,9 +41,25 @@ def numbered(name: str, display_index: int) -> Path:
     ('out-0007.png', 'frame_007.png')
     """
     path = Path(name)
-    if not _NUMBER.search(path.name):
+    if not has_number(name):
         return path.with_name(f"{path.stem}-{display_index:04d}{path.suffix}")
     return path.with_name(_NUMBER.sub(lambda found: found[0] % display_index, path.name))
+
+
+def numbers_of(name: str) -> list[int]:
+    """Numbers of the files that are there under such a name, ascending.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be read.
+    """
+    path = Path(name)
+    any_number = r"(\d{1,9})".join(map(re.escape, _NUMBER.split(path.name)))
+    names = (entry.name for entry in path.parent.iterdir())
+    matches = (re.fullmatch(any_number, found, re.ASCII) for found in names)
+    numbers = {int(match[1]) for match in matches if match is not None}
+    return sorted(number for number in numbers if numbered(name, number).is_file())
 
 
 def write(name: str, contents: bytes, output: BinaryIO | None) -> None:
@@ -52,7 +73,7 @@ def write(name: str, contents: bytes, output: BinaryIO | None) -> None:
 
 @contextmanager
 def open_sink(
-    name: str, kind: str, rate: tuple[int, int], output: BinaryIO | None, png_level: int
+    name: str, kind: str, rate: tuple[int, int] | None, output: BinaryIO | None, png_level: int
 ) -> Iterator[FrameSink]:
     """Open the output of a video.
 
@@ -63,8 +84,8 @@ def open_sink(
         else before the extension, becomes the display index.
     kind : str
         One of :data:`numchic.files.images.FORMATS`.
-    rate : (int, int)
-        Frames per second, for Y4M.
+    rate : (int, int) or None
+        Frames per second, for Y4M; see :func:`numchic.files.images.y4m_header`.
     output : binary file or None
         File to write to instead of the named ones.
     png_level : int
@@ -79,7 +100,7 @@ def open_sink(
     if output is not None:
         yield _Appending(output, kind, rate, png_level)
     elif kind in VIDEO_FORMATS:
-        if _NUMBER.search(Path(name).name):
+        if has_number(name):
             raise UsageError(f"a .{kind} file holds all frames", "output", None, name, "no number")
         with open_file(Path(name)) as file:
             yield _Appending(file, kind, rate, png_level)
@@ -92,7 +113,9 @@ def open_sink(
 class _Appending:
     """Writes frames into one file."""
 
-    def __init__(self, file: BinaryIO, kind: str, rate: tuple[int, int], png_level: int) -> None:
+    def __init__(
+        self, file: BinaryIO, kind: str, rate: tuple[int, int] | None, png_level: int
+    ) -> None:
         self._file = file
         self._kind = kind
         self._rate = rate

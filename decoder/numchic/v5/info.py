@@ -10,7 +10,7 @@ from numchic.info import FrameInfo, PartInfo, TrailerInfo
 from numchic_bitstream.bits import Entry
 from numchic_bitstream.errors import NumchicError
 from numchic_bitstream.limits import Limits
-from numchic_bitstream.metadata import EXIF, ICC, TEXT
+from numchic_bitstream.metadata import EXIF, ICC, TEXT, frame_rate
 from numchic_bitstream.v5 import expgolomb
 from numchic_bitstream.v5.complexity import count_macs, count_warp_macs
 from numchic_bitstream.v5.headers import CoolChicHeader
@@ -55,10 +55,12 @@ def describe_trailer(stream: Stream, data: bytes, limits: Limits) -> TrailerInfo
     def listen(_: str, entries: tuple[Entry, ...]) -> None:
         values.update((entry.field.removeprefix("trailer."), entry.value) for entry in entries)
 
-    problem = None
+    problem = rate = None
     try:
-        if read_trailer(data, stream, limits, listener=listen) is None:
+        trailer = read_trailer(data, stream, limits, listener=listen)
+        if trailer is None:
             return None
+        rate = frame_rate(trailer.metadata)
     except NumchicError as error:
         problem = str(error)
     kinds = [value for field, value in values.items() if field.endswith(".type")]
@@ -75,6 +77,7 @@ def describe_trailer(stream: Stream, data: bytes, limits: Limits) -> TrailerInfo
             (_BLOCK_NAMES.get(kind, f"type {kind}"), size)
             for kind, size in zip(kinds, sizes, strict=True)
         ),
+        frame_rate=rate,
     )
 
 
