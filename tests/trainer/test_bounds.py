@@ -13,7 +13,9 @@ import numpy as np
 from numchic_trainer.architecture import architecture
 from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.kernels.picture import PictureSweep
+from numchic_trainer.kernels.prediction import PredictionSweep
 from numchic_trainer.kernels.rate import RateSweep
+from numchic_trainer.kernels.warp import WarpSweep
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.encoder import CoolChicEncoder, picture_parameters, rate_parameters
 
@@ -25,6 +27,14 @@ CASES: list[tuple[Preset, tuple[int, int], dict[str, Any]]] = [
     ("hop", (17, 33), {"hyperlatent_resolution": "auto"}),
     ("lop", (16, 16), {"latent_resolution": (0, 1)}),
     ("lop", (3, 35), {"latent_resolution": (0, 0), "ifce_resolution": None}),
+]
+
+PREDICTIONS = [
+    ((6, 10), (2, 3), 8, True),
+    ((5, 7), (2, 2), 14, False),
+    ((1, 1), (1, 1), 6, False),
+    ((4, 6), (1, 2), 4, True),
+    ((2, 2), (5, 1), 2, True),
 ]
 
 
@@ -44,6 +54,24 @@ def sweep(preset: Preset, size: tuple[int, int], settings: dict[str, Any]) -> No
     assert np.isfinite(d_symbols).all()
 
 
+def predict(size: tuple[int, int], field: tuple[int, int], k: int, halved: bool) -> None:
+    random = np.random.default_rng(k)
+    reference = random.uniform(0, 1, (*size, 4)).astype(np.float32)
+    sweep = WarpSweep(reference, k, field, Workers())
+    vectors = random.normal(0, 9, (2, *field)).astype(np.float32)
+    vectors[:, -1, -1] = 1e6, -1e6
+    warped = [sweep.warp(vectors)] * 2
+    small = (size[0] // 2, size[1] // 2) if halved else size
+    original = (np.zeros(size, np.float32), *np.zeros((2, *small), np.float32))
+    residue = random.normal(0, 1, (5, *size)).astype(np.float32)
+    d_warped = [np.empty_like(warped[0]) for _ in warped]
+    errors = PredictionSweep(original, 255, Workers())
+    errors.differentiate(residue, warped, np.empty_like(residue), d_warped)
+    assert np.isfinite(errors.evaluate(residue, warped))
+    sweep.differentiate(d_warped[0], vectors)
+    assert np.isfinite(vectors).all()
+
+
 def test_every_place_is_inside() -> None:
     environment = {
         **os.environ, "NUMCHIC_KERNELS": "python", "PYTHONPATH": os.pathsep.join(sys.path)
@@ -57,3 +85,5 @@ def test_every_place_is_inside() -> None:
 if __name__ == "__main__":
     for case in CASES:
         sweep(*case)
+    for prediction in PREDICTIONS:
+        predict(*prediction)
