@@ -16,7 +16,6 @@ from numchic.command.cli import is_terminal
 from numchic.command.pool import run_in_processes
 from numchic_trainer.command.job import (
     Job,
-    beside_others,
     complain,
     encode_all,
     interruptible,
@@ -32,7 +31,7 @@ from numchic_trainer.command.names import (
 )
 from numchic_trainer.command.remarks import remark
 from numchic_trainer.command.table import check_table_name, write_table
-from numchic_trainer.config import TrainConfig
+from numchic_trainer.config import TrainConfig, beside_others
 from numchic_trainer.encoding import EncodeResult, Event, Progress
 from numchic_trainer.pictures import read_picture
 from numchic_trainer.weights import pixel_weights
