@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from numchic._version import __version__
 from numchic.picture import Picture
@@ -173,10 +174,9 @@ def _settings_of(task: FrameTask) -> TrainConfig:
     if task.plan.kind == "I":
         return config.still(task.lmbda, task.seed)
     default = VideoConfig()
-    own = {
+    own: dict[str, Any] = {name: getattr(default, name) for name in _OF_THE_VIDEO}
+    own |= {
         "inter_preset": (at_level(config.inter_preset, level),),
         "inter_iterations": (config.n_inter_iterations(level),),
     }
-    return dataclasses.replace(
-        config, **{name: getattr(default, name) for name in _OF_THE_VIDEO}, **own
-    )
+    return dataclasses.replace(config, **own)
