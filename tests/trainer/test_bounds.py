@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from numchic_trainer import CoolChicEncoderParameter
 from numchic_trainer.architecture import architecture
 from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.kernels.picture import PictureSweep
@@ -37,9 +38,28 @@ PREDICTIONS = [
     ((2, 2), (5, 1), 2, True),
 ]
 
+# Of frames of videos: a residue, motion, and the smallest of each.
+_SMALL: dict[str, Any] = {
+    "linear_stabiliser_synth": False,
+    "linear_stabiliser_arm": False,
+    "n_hidden_layers_arm": 0,
+    "output_feature_ifce": 0,
+    "ifce_resolution": None,
+    "hyper_latent_resolution": None,
+    "ups_k_size": 4,
+    "ups_preconcat_k_size": 1,
+}
+FRAMES: list[tuple[list[str], dict[str, Any]]] = [
+    (["8-1-linear-relu", "5-1-linear-none", "5-3-residual-relu", "5-3-residual-none"], {}),
+    (["16-1-linear-relu", "4-1-linear-none"], {"latent_resolution": (2, 6)}),
+    (["2-1-linear-none"], {"latent_resolution": (2, 6), **_SMALL}),
+    (["4-1-linear-none"], {"latent_resolution": (0, 0), "spatial_context_arm": 1, **_SMALL}),
+]
+SIZES = [(1, 1), (1, 19), (17, 33)]
 
-def sweep(preset: Preset, size: tuple[int, int], settings: dict[str, Any]) -> None:
-    model = CoolChicEncoder(architecture(TrainConfig(**settings), preset, size))
+
+def sweep(parameter: CoolChicEncoderParameter) -> None:
+    model = CoolChicEncoder(parameter)
     header = model.header
     noise = model.get_buffer("noise")[0].numpy() if header.flag_common_randomness else None
     rate, picture = RateSweep(header, Workers()), PictureSweep(header, noise, Workers())
@@ -83,7 +103,10 @@ def test_every_place_is_inside() -> None:
 
 
 if __name__ == "__main__":
-    for case in CASES:
-        sweep(*case)
+    for preset, size, settings in CASES:
+        sweep(architecture(TrainConfig(**settings), preset, size))
+    for layers, parameters in FRAMES:
+        for size in SIZES:
+            sweep(CoolChicEncoderParameter(layers_synthesis=layers, img_size=size, **parameters))
     for prediction in PREDICTIONS:
         predict(*prediction)

@@ -33,7 +33,8 @@ class Case:
         derived = self.model.header.derived
         random = np.random.default_rng(2)
         self.symbols = random.normal(size=derived.n_samples).astype(np.float32)
-        self.d_raw = random.normal(size=(3, *derived.dense_size)).astype(np.float32)
+        n_out = self.model.synthesis.layer_forms[-1].out_ft
+        self.d_raw = random.normal(size=(n_out, *derived.dense_size)).astype(np.float32)
         self.weights = [w.detach().numpy() for w in picture_parameters(self.model)]
 
     def sweep(self, workers: Workers) -> PictureSweep:
@@ -70,6 +71,60 @@ class Case:
 
 def case(preset: Preset, size: tuple[int, int], **settings: Any) -> Case:
     return Case(architecture(TrainConfig(preset=preset, **settings), preset, size))
+
+
+def residue(hidden: int, n_out: int) -> list[str]:
+    return [f"{hidden}-1-linear-relu", f"{n_out}-1-linear-none", f"{n_out}-3-residual-none"]
+
+
+def motion(hidden: int, n_out: int) -> list[str]:
+    return residue(hidden, n_out)[:2]
+
+
+FRAMES: dict[str, dict[str, Any]] = {
+    "residue P": {"layers_synthesis": residue(16, 4)},
+    "residue B": {"layers_synthesis": residue(8, 5)},
+    "residue B, two 3 x 3 layers": {
+        "layers_synthesis": [*motion(16, 5), "5-3-residual-relu", "5-3-residual-none"]
+    },
+    "motion P": {"layers_synthesis": motion(8, 2), "latent_resolution": (2, 6)},
+    "motion B": {"layers_synthesis": motion(16, 4), "latent_resolution": (2, 6)},
+    "motion with a 3 x 3 layer": {"layers_synthesis": residue(7, 2), "latent_resolution": (2, 6)},
+    "tiny residue": {"layers_synthesis": motion(8, 4), "linear_stabiliser_synth": False},
+    "tiny motion": {
+        "layers_synthesis": ["2-1-linear-none"],
+        "linear_stabiliser_synth": False,
+        "latent_resolution": (2, 6),
+        "ups_k_size": 4,
+        "ups_preconcat_k_size": 1,
+    },
+    "skip residue": {
+        "layers_synthesis": ["4-1-linear-none"],
+        "linear_stabiliser_synth": False,
+        "latent_resolution": (0, 0),
+        "ups_k_size": 4,
+        "ups_preconcat_k_size": 1,
+    },
+    "skip at the coarsest level": {
+        "layers_synthesis": ["5-1-linear-none"],
+        "latent_resolution": (6, 6),
+    },
+    "one layer, stabiliser, randomness": {
+        "layers_synthesis": ["3-1-linear-none"],
+        "latent_resolution": (0, 3),
+        "flag_common_randomness": True,
+    },
+    "no 3 x 3 layer, randomness": {
+        "layers_synthesis": motion(5, 3),
+        "latent_resolution": (0, 1),
+        "flag_common_randomness": True,
+    },
+}
+
+
+def frame(name: str, size: tuple[int, int]) -> Case:
+    settings: dict[str, Any] = {"hyper_latent_resolution": None, **FRAMES[name]}
+    return Case(CoolChicEncoderParameter(img_size=size, **settings))
 
 
 def assert_close(found: Sequence[F32], expected: Sequence[F64]) -> None:
@@ -117,9 +172,25 @@ def test_sizes_that_no_preset_has(x2_size: int, preconcat_size: int, stabiliser:
     assert_close(example.run(Workers()), example.expected())
 
 
+@pytest.mark.parametrize("name", FRAMES)
+@pytest.mark.parametrize("size", [(1, 1), (1, 37), (16, 12), (77, 131)])
+def test_models_of_frames_of_videos(name: str, size: tuple[int, int]) -> None:
+    example = frame(name, size)
+    assert_close(example.run(Workers()), example.expected())
+
+
 @pytest.mark.parametrize("preset", ["lop", "hop"])
 def test_any_number_of_threads_gives_the_same_bits(preset: Preset) -> None:
-    example = case(preset, (150, 301))
+    assert_same_with_threads(case(preset, (150, 301)))
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_any_number_of_threads_gives_the_same_bits_for_frames(name: str) -> None:
+    lowest, _ = FRAMES[name].get("latent_resolution", (0, 6))
+    assert_same_with_threads(frame(name, (150 << min(lowest, 2), 301 << min(lowest, 2))))
+
+
+def assert_same_with_threads(example: Case) -> None:
     one = example.run(Workers())
     for n_threads in (2, 4):
         with Workers(n_threads) as workers:
@@ -128,19 +199,28 @@ def test_any_number_of_threads_gives_the_same_bits(preset: Preset) -> None:
 
 
 def test_finite_differences() -> None:
-    example = case("lop", (17, 18))
+    assert_slope(case("lop", (17, 18)))
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_finite_differences_for_frames(name: str) -> None:
+    assert_slope(frame(name, (45, 34)))
+
+
+def assert_slope(example: Case) -> None:
+    """Compare derivatives with differences along a direction of symbols and all weights."""
     sweep = example.sweep(Workers())
-    d_symbols = example.run(Workers())[1]
-    direction = np.random.default_rng(3).normal(size=d_symbols.shape).astype(np.float32)
-    step = np.float32(1e-3)
+    point = [example.symbols, *example.weights]
+    random = np.random.default_rng(3)
+    direction = [random.normal(size=a.shape).astype(np.float32) for a in point]
+    step = np.float32(2e-4)
 
-    def loss(symbols: F32) -> float:
-        return float(np.vdot(sweep.render(symbols, example.weights), example.d_raw))
+    def loss(factor: np.float32) -> float:
+        symbols, *weights = [a + factor * d for a, d in zip(point, direction, strict=True)]
+        return float(np.vdot(sweep.render(symbols, weights).astype(np.float64), example.d_raw))
 
-    forth = loss(example.symbols + step * direction)
-    back = loss(example.symbols - step * direction)
-    slope = float(np.vdot(d_symbols, direction))
-    assert (forth - back) / (2 * step) == pytest.approx(slope, rel=2e-2, abs=0.5)
+    slope = sum(map(np.vdot, example.run(Workers())[1:], direction))
+    assert (loss(step) - loss(-step)) / (2 * step) == pytest.approx(slope, rel=2e-2, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +228,14 @@ def test_finite_differences() -> None:
     [
         (["8-1-linear-relu", "3-1-linear-none", "3-3-residual-none"], 10, 7),
         (["8-1-linear-relu", "3-1-linear-none", "3-3-residual-none"], 8, 9),
-        (["8-1-linear-relu", "3-1-linear-none"], 8, 7),
+        (["1-1-linear-none"], 8, 7),
+        (["6-1-linear-none"], 8, 7),
+        (["3-1-linear-relu"], 8, 7),
+        (["3-1-linear-none", "3-1-linear-none"], 8, 7),
+        (["3-1-linear-none", "3-3-residual-none"], 8, 7),
+        (["8-1-linear-relu", "3-1-linear-none", "3-3-residual-relu"], 8, 7),
         (["8-1-linear-relu", "3-1-linear-none", "3-5-residual-none"], 8, 7),
-        (["8-1-linear-relu", "2-1-linear-none", "2-3-residual-none"], 8, 7),
+        (["8-1-linear-relu", "2-1-linear-none", "3-3-residual-none"], 8, 7),
         (["3-3-linear-relu", "3-1-linear-none", "3-3-residual-none"], 8, 7),
     ],
 )

@@ -262,7 +262,7 @@ def test_bad_yuv_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="too large"):
         read_picture(path, size=(2, 4), bitdepth=10)
     path.write_bytes(bytes(24))
-    with pytest.raises(UsageError, match="videos are not encoded yet"):
+    with pytest.raises(UsageError, match="this is a video"):
         read_picture(path, size=(2, 4))
     png = saved(tmp_path / "a.png", Image.new("L", (4, 2)))
     with pytest.raises(UsageError, match=r"yuv files only"):
@@ -349,13 +349,14 @@ def test_y4m_headers(tmp_path: Path, parameters: str, expected: tuple[str, int])
         (b"YUV4MPEG2 W0 H2\nFRAME\n" + bytes(12), "size"),
         (b"YUV4MPEG2 W16383 H16384\nFRAME\n", "size"),
         (b"YUV4MPEG2 W4 H2 C422\nFRAME\n" + bytes(16), "kind of samples"),
-        (b"YUV4MPEG2 W4 H2 Cmono\nFRAME\n" + bytes(8), "kind of samples"),
+        (b"YUV4MPEG2 W4 H2 Cmono\nFRAME\n" + bytes(8), "grey samples"),
+        (b"YUV4MPEG2 W4 H2 Im\nFRAME\n" + bytes(12), "interlaced in different ways"),
         (b"YUV4MPEG2 W4 H2 C420p7\nFRAME\n" + bytes(12), "kind of samples"),
         (b"YUV4MPEG2 W4 H2 C420p17\nFRAME\n" + bytes(24), "kind of samples"),
         (b"YUV4MPEG2 W4 H2 C420p10\nFRAME\n" + b"\xff" * 24, "too large"),
-        (b"YUV4MPEG2 W4 H2\nFRAME\n" + bytes(11), "too short"),
-        (b"YUV4MPEG2 W16383 H16383\nFRAME\n" + bytes(11), "too short"),
-        (b"YUV4MPEG2 W4 H2\n" + (b"FRAME\n" + bytes(12)) * 2, "videos are not encoded yet"),
+        (b"YUV4MPEG2 W4 H2\nFRAME\n" + bytes(11), "ends within a frame"),
+        (b"YUV4MPEG2 W16383 H16383\nFRAME\n" + bytes(11), "ends within a frame"),
+        (b"YUV4MPEG2 W4 H2\n" + (b"FRAME\n" + bytes(12)) * 2, "this is a video"),
     ],
 )
 def test_bad_y4m_files(tmp_path: Path, data: bytes, message: str) -> None:

@@ -131,6 +131,33 @@ def test_architectures(changes: dict[str, Any]) -> None:
     assert_equal_to_plain(small(**changes))
 
 
+SKIP = {
+    "hyper_latent_resolution": None,
+    "ifce_resolution": None,
+    "output_feature_ifce": 0,
+    "linear_stabiliser_arm": False,
+    "n_hidden_layers_arm": 0,
+}
+
+
+@pytest.mark.parametrize("levels", [(0, 0), (6, 6), (2, 6)])
+@pytest.mark.parametrize("n_contexts", [1, 2, 6])
+@pytest.mark.parametrize("size", [(1, 1), (16, 12), (77, 131)])
+def test_smallest_models(levels: tuple[int, int], n_contexts: int, size: tuple[int, int]) -> None:
+    changes = {"latent_resolution": levels, "spatial_context_arm": n_contexts, "img_size": size}
+    assert_equal_to_plain(small(**SKIP | changes))
+
+
+@pytest.mark.parametrize("changes", [SKIP, SKIP | {"spatial_context_arm": 1}])
+def test_smallest_models_with_threads(changes: dict[str, Any]) -> None:
+    a = small(**changes | {"latent_resolution": (0, 0), "img_size": (200, 260)})
+    one, *others = [differentiate(a, a.sweep(n)) for n in (1, 2, 4)]
+    for other in others:
+        assert other.bits == one.bits
+        assert np.array_equal(other.symbols, one.symbols)
+        assert all(map(np.array_equal, other.weights, one.weights))
+
+
 def test_bands_lower_than_the_reach_of_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate, "_LEAST", 100)
     monkeypatch.setattr(rate, "_MOST_PARTS", 1000)

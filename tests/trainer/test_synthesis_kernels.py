@@ -22,6 +22,11 @@ OTHERS = ["8-1-linear-relu", "3-1-linear-none", "3-3-residual-relu", "3-5-residu
         (LAYERS, False, True),
         (["48-1-linear-relu", "3-1-linear-none", "3-3-residual-none"], True, False),
         (OTHERS, True, True),
+        (["16-1-linear-relu", "5-1-linear-none", "5-3-residual-none"], True, False),
+        (["8-1-linear-relu", "2-1-linear-none"], True, True),
+        (["8-1-linear-relu", "4-1-linear-none"], False, False),
+        (["4-1-linear-none"], True, True),
+        (["5-1-linear-none"], False, False),
         (["8-1-linear-relu", "4-1-linear-none", "3-3-linear-none"], True, False),
         (["8-3-linear-relu", "3-1-linear-none"], True, False),
     ],
@@ -48,7 +53,7 @@ def test_synthesis_is_that_of_its_layers(
     expected = synthesis.output_transform(y)
     assert torch.allclose(synthesis(x), expected, atol=1e-5)
     for leaf in (x, *(p for p in synthesis.parameters() if p.requires_grad)):
-        weights = torch.randn(1, 3, *size)
+        weights = torch.randn(expected.shape)
         (theirs,) = torch.autograd.grad((expected * weights).sum(), leaf, retain_graph=True)
         (ours,) = torch.autograd.grad((synthesis(x) * weights).sum(), leaf)
         scale = max(1.0, float(theirs.abs().max()))

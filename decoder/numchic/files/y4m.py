@@ -20,7 +20,7 @@ Y4M_TAGS = "y4m"
 DEFAULT_RATE = (25, 1)
 
 _MAX_TEXT = 1024  # characters
-_MAX_HEADER = 96  # bytes; what ffmpeg reads
+_MAX_HEADER = 96  # bytes; programs such as ffmpeg refuse long lines
 _COLOUR = re.compile(r"(420|444)(?:jpeg|mpeg2|paldv|p(\d\d?))?", re.ASCII)
 _TAG = re.compile(r"I[ptb?]|A\d{1,9}:\d{1,9}|C[!-~]+|X[!-~]+", re.ASCII)
 _RATE = re.compile(r"F(\d+):(\d+)", re.ASCII)

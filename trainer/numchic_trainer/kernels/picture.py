@@ -77,8 +77,7 @@ class PictureSweep:
         self._network = Network(
             derived.synthesis_inputs,
             derived.n_latents,
-            header.syn_layer[0].out_ft,
-            len(header.syn_layer) - 2,
+            [layer.out_ft for layer in header.syn_layer],
             bool(header.linear_stabiliser_synth),
         )
         self._planes = Planes(self._network, height, width, workers)
@@ -106,7 +105,7 @@ class PictureSweep:
         Returns
         -------
         float32[C, h, w]
-            A buffer that is used again by the next call.
+            C outputs of the synthesis. A buffer that is used again by the next call.
         """
         pyramid, network, planes = self._pyramid, self._network, self._planes
         n, n_steps = self._n_filters, len(pyramid.levels) - 1
@@ -156,7 +155,7 @@ class PictureSweep:
         incoming = d_raw.reshape(-1)
         network.sums[:] = 0.0
         pyramid.begin_backward()
-        planes.backward(d_raw)
+        d_trunk = planes.backward(d_raw)
 
         def work(p: int) -> None:
             _differentiate(
@@ -168,7 +167,7 @@ class PictureSweep:
                 network.sizes,
                 network.pointwise,
                 *self._parts[p],
-                planes.d_trunk,
+                d_trunk,
                 incoming,
                 pyramid.d_dense,
                 pyramid.columns,

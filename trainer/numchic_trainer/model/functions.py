@@ -53,22 +53,24 @@ def upsample(latents: Sequence[Tensor], x2: Sequence[Tensor], single: Sequence[T
     return cast("Tensor", _Upsample.apply(len(latents), *latents, *x2, *single))  # type: ignore[no-untyped-call]
 
 
-def synthesise(x: Tensor, n_seen: int, weights: Sequence[Tensor]) -> Tensor:
+def synthesise(x: Tensor, trunk: Sequence[Layer], stabiliser: Layer | None = None) -> Tensor:
     """Run a synthesis of the usual form, differentiable once by every tensor.
 
     Parameters
     ----------
     x : Tensor, float32, shape (S, h, w)
-    n_seen : int
-        How many inputs the stabiliser sees.
-    weights : sequence of Tensor, float32
-        Weight and bias of every layer of the trunk and of the stabiliser, if there is one.
+    trunk : sequence of (Tensor, Tensor), float32, shapes (C_i, C_{i-1}, k, k) and (C_i,)
+        Weight and bias of every layer.
+    stabiliser : (Tensor, Tensor), float32, shapes (C, n, 1, 1) and (C,)
+        Weight and bias, for the first n inputs.
 
     Returns
     -------
-    Tensor, float32, shape (3, h, w)
+    Tensor, float32, shape (C, h, w)
     """
-    return cast("Tensor", _Synthesise.apply(n_seen, x, *weights))  # type: ignore[no-untyped-call]
+    layers = trunk if stabiliser is None else [*trunk, stabiliser]
+    tensors = [tensor for layer in layers for tensor in layer]
+    return cast("Tensor", _Synthesise.apply(len(trunk), x, *tensors))  # type: ignore[no-untyped-call]
 
 
 class _Upsample(torch.autograd.Function):
@@ -109,12 +111,12 @@ class _Upsample(torch.autograd.Function):
 
 class _Synthesise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, n_seen: int, x: Tensor, *weights: Tensor) -> Tensor:
-        """Arguments as for :func:`synthesise`."""
-        n_hidden, n_inputs = weights[0].shape[:2]
-        n_spatial = sum(weight.shape[-1] == 3 for weight in weights[4::2])
-        has_stabiliser = len(weights) == 2 * n_spatial + 6
-        network = Network(n_inputs, n_seen, n_hidden, n_spatial, has_stabiliser)
+    def forward(ctx: Any, n_layers: int, x: Tensor, *weights: Tensor) -> Tensor:
+        """Arguments: layers of the trunk, x, and weights and biases of all layers."""
+        widths = [len(bias) for bias in weights[1 : 2 * n_layers : 2]]
+        has_stabiliser = len(weights) > 2 * n_layers
+        n_seen = weights[-2].shape[1] if has_stabiliser else len(x)
+        network = Network(len(x), n_seen, widths, has_stabiliser)
         network.set_weights([as_array(weight) for weight in weights])
         sweep = SynthesisSweep(network, x.shape[1], x.shape[2], Workers())
         ctx.save_for_backward(x, *weights)

@@ -147,8 +147,9 @@ class Synthesis(ParameterModule):
         if is_usual(self.layer_forms) and len(x) == 1 and has_kernels(x):
             layers = cast("list[SynthesisConv2d]", list(self.trunk))
             layers += [] if self.stabiliser is None else [self.stabiliser]
-            weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
-            y = synthesise(x[0], self.n_latents, weights)[None]
+            weights = [(layer.weight, layer.bias) for layer in layers]
+            n = len(self.trunk)
+            y = synthesise(x[0], weights[:n], *weights[n:])[None]
         else:
             y = self._trunk(x)
             if self.stabiliser is not None:

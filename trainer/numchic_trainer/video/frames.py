@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from numchic.files.output import has_number, numbered, numbers_of
@@ -42,8 +41,6 @@ MAX_FRAMES = 4095
 """What the header can express."""
 
 _T = TypeVar("_T")
-
-Frames = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 class FrameReader(ABC):
@@ -168,7 +165,7 @@ def is_video(
 
 
 def to_frames(
-    source: FrameReader | BinaryIO | Source | Iterable[Source] | Frames, bitdepth: int = 8
+    source: FrameReader | BinaryIO | Source | Iterable[Source], bitdepth: int = 8
 ) -> FrameReader:
     """Frames of what users have.
 

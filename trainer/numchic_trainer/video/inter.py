@@ -159,7 +159,7 @@ class _Trial:
         """Loss with an estimate of the bits of the networks, to compare sizes."""
         target = self._task.target
         found = target.evaluate(self._model)  # type: ignore[arg-type]
-        return found.loss + target.rate_weight() * float(network_bits(self._model))
+        return found.loss + target.rate_weight() * float(network_bits(self._model).detach())
 
     def finish(self) -> tuple[float, InterPreset, InterEncoder]:
         """Quantise; loss of the frame with all bits but those of headers, sizes and model."""
