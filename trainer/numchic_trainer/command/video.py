@@ -43,7 +43,9 @@ _VIDEO_SETTINGS = {field.name for field in dataclasses.fields(VideoConfig)} - {
 }
 
 
-def open_frames(path: Path, frames: int | slice | None, source: dict[str, Any]) -> FrameReader | None:
+def open_frames(
+    path: Path, frames: int | slice | None, source: dict[str, Any]
+) -> FrameReader | None:
     """Open what a name stands for, if that is a video or may be one; None for a picture.
 
     What is no file, such as standard input, is read: then a picture is a video of one frame.

@@ -3,8 +3,8 @@
 
 A folder has one file per frame. Its name tells the identity of the frame, which stands for all that
 the bytes of the frame depend on: a frame is never taken for another one. In the file are a mark of
-the format, the SHA-256 of the rest, and the rest: a report as JSON with its size before it, and the
-frame as the stream has it.
+the format, the SHA-256 of the rest, and the rest: identity and report as JSON, with the size before
+them, and the frame as the stream has it.
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ class Records:
         self._folder = folder
 
     def load(self, index: int, identity: str) -> Record | None:
-        """Give a frame; None if it is not there or its file is damaged."""
+        """Give a frame; None if it is not there, or its file is damaged or that of another one."""
         if self._folder is None:
             return None
         try:
-            return _parse(_path(self._folder, index, identity).read_bytes())
+            return _parse(_path(self._folder, index, identity).read_bytes(), identity)
         except FileNotFoundError:
             return None
 
@@ -97,7 +97,7 @@ class Records:
         if self._folder is None:
             return
         self._folder.mkdir(exist_ok=True)
-        write_file(_path(self._folder, index, identity), _contents(record))
+        write_file(_path(self._folder, index, identity), _contents(record, identity))
 
 
 def discard(folder: Path) -> None:
@@ -112,14 +112,18 @@ def _path(folder: Path, index: int, identity: str) -> Path:
     return folder / f"{index:04d}-{identity[:32]}{_SUFFIX}"
 
 
-def _contents(record: Record) -> bytes:
-    told = {"samples": record.samples, "report": dataclasses.asdict(record.report)}
+def _contents(record: Record, identity: str) -> bytes:
+    told = {
+        "identity": identity,
+        "samples": record.samples,
+        "report": dataclasses.asdict(record.report),
+    }
     report = json.dumps(told).encode()
     rest = _SIZE.pack(len(report)) + report + frame_bytes(record.frame)
     return _FORMAT + hashlib.sha256(rest).digest() + rest
 
 
-def _parse(contents: bytes) -> Record | None:
+def _parse(contents: bytes, identity: str) -> Record | None:
     start = len(_FORMAT) + _DIGEST_SIZE
     rest = contents[start:]
     if contents[:start] != _FORMAT + hashlib.sha256(rest).digest():
@@ -127,6 +131,8 @@ def _parse(contents: bytes) -> Record | None:
     try:
         (size,) = _SIZE.unpack_from(rest)
         told = json.loads(rest[_SIZE.size : _SIZE.size + size])
+        if told["identity"] != identity:
+            return None
         report = {name: _tuple(value) for name, value in told["report"].items()}
         frame = read_frame(rest[_SIZE.size + size :])
         return Record(frame, str(told["samples"]), FrameReport(**report))
