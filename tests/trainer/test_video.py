@@ -249,8 +249,13 @@ def test_damaged_files_are_as_if_they_were_not_there(damage: str, tmp_path: Path
     contents = bytearray(first.read_bytes())
     if damage == "flip":
         contents[len(contents) // 2] ^= 1
-    damaged = {"cut": contents[:-1], "flip": contents, "empty": b"", "foreign": b"something"}
-    first.write_bytes(damaged.get(damage, second.read_bytes()))
+    damaged: dict[str, bytes | bytearray] = {
+        "cut": contents[:-1],
+        "flip": contents,
+        "empty": b"",
+        "foreign": b"something",
+    }
+    first.write_bytes(bytes(damaged.get(damage, second.read_bytes())))
     (folder / "notes.txt").write_text("mine")
     result = encode_video(source, config, checkpoint=folder)
     assert result.stream == expected.stream
