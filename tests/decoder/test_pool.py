@@ -84,3 +84,20 @@ def test_no_process_outlives_its_parent(number: signal.Signals, task: str) -> No
     output, errors = parent.communicate(timeout=60)
     assert output.count("saved") == (2 if task == "wait" else 0)
     assert errors.count("Traceback") == (number == signal.SIGINT)  # that of the parent
+
+
+def test_tasks_that_wait_for_others() -> None:
+    done: list[object] = []
+
+    def tasks() -> Iterator[str | None]:
+        yield "give 1"
+        while not done:
+            yield None
+        yield "give 2"
+        yield "give 3"
+
+    with closing(run_in_processes(pool_tasks.work, tasks(), 2)) as found:
+        for _, result in found:
+            done.append(result)
+    assert done[0] == "1"
+    assert sorted(map(str, done)) == ["1", "2", "3"]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     )
     from numchic_trainer.pictures import read_picture
     from numchic_trainer.result import EncodeResult, Event
+    from numchic_trainer.video.config import VideoConfig
+    from numchic_trainer.video.encoding import encode_video
+    from numchic_trainer.video.result import VideoEvent, VideoResult
     from numchic_trainer.write import load_model, write_model
 
 _HOMES = {
@@ -50,6 +53,9 @@ _HOMES = {
     ),
     "pictures": ("read_picture",),
     "result": ("EncodeResult", "Event"),
+    "video.config": ("VideoConfig",),
+    "video.encoding": ("encode_video",),
+    "video.result": ("VideoEvent", "VideoResult"),
     "write": ("load_model", "write_model"),
 }
 
@@ -70,7 +76,11 @@ __all__ = [
     "Upsampling",
     "UpsamplingSeparableSymmetricConv2d",
     "UpsamplingSeparableSymmetricConvTranspose2d",
+    "VideoConfig",
+    "VideoEvent",
+    "VideoResult",
     "encode",
+    "encode_video",
     "load_model",
     "read_picture",
     "write_model",

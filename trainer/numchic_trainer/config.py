@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from numchic_bitstream import UsageError
 from numchic_bitstream.v5.headers import Resize
@@ -278,3 +278,13 @@ class TrainConfig:
             if settings[name] not in STARTS | {SPHERE, None}:
                 settings[name] = hashlib.sha256(Path(settings[name]).read_bytes()).hexdigest()
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).digest()
+
+
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def beside_others(config: Config, n_jobs: int) -> Config:
+    """Settings of an encode that has so many beside it: unless they say more, one thread each."""
+    if config.threads is not None or n_jobs == 1:
+        return config
+    return dataclasses.replace(config, threads=1)

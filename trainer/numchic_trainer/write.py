@@ -144,23 +144,40 @@ def write_still(picture: Picture, coolchic: CoolChic) -> bytes:
 def check_format(
     parameter: CoolChicEncoderParameter, picture: Picture, metadata: Metadata | None
 ) -> None:
-    """Raise before a training what would be refused after it: write a stream of empty payloads.
+    """Raise before a training what would be refused after it.
 
     Raises
     ------
     UsageError
-        The format cannot express the architecture for this picture, the metadata are too large, or
-        the stream would exceed the default limits of the decoder.
+        See :func:`check_stream`.
     """
+    header = FrameHeader(bitdepth=picture.bitdepth, frame_data_type=picture.data_type)
+    check_stream(Stream(VideoHeader(), (Frame(header, empty_part(parameter)),)), metadata)
+
+
+def empty_part(parameter: CoolChicEncoderParameter) -> CoolChic:
+    """Part of a frame with the least payloads, of which only the headers mean anything."""
     n_grids = len(parameter.to_header().derived.grids)
     header = dataclasses.replace(
         parameter.to_header(), nn_n_bytes=1, n_bytes_latent=4, n_latent_grids=n_grids % 32
     )
+    return CoolChic(header, bytes(1), bytes(4))
+
+
+def check_stream(empty: Stream, metadata: Metadata | None) -> None:
+    """Write a stream of empty parts and read it again.
+
+    Raises
+    ------
+    UsageError
+        The format cannot express it, the metadata are too large, or it exceeds the default limits
+        of the decoder.
+    """
     limits = Limits()
     try:
-        empty = write_still(picture, CoolChic(header, bytes(1), bytes(4)))
-        append_trailer(empty, 0, metadata=metadata)
-        stream = read_stream(empty, limits)
+        data = write_stream(empty)
+        append_trailer(data, 0, metadata=metadata)
+        stream = read_stream(data, limits)
         check_work(stream, limits)
         limits.check("memory_bytes", estimate_memory(stream))
     except (StreamError, LimitError) as error:

@@ -45,7 +45,7 @@ def text_of(error: Exception | str) -> str:
 
 
 def run_in_processes(
-    work: Callable[[Task, Heed], Result], tasks: Iterable[Task], n_processes: int
+    work: Callable[[Task, Heed], Result], tasks: Iterable[Task | None], n_processes: int
 ) -> Generator[tuple[Task, Result | Exception], None, None]:
     """Do tasks in other processes and yield what became of them, as they finish.
 
@@ -55,7 +55,8 @@ def run_in_processes(
         Importable. What it raises is yielded: one of :data:`FAILURES`, or anything else as a
         :class:`NumchicError`.
     tasks : iterable
-        The next one is taken when there is a process for it.
+        The next one is taken when there is a process for it. None says that there is none before
+        another task has been done; then the next one is asked for again.
     n_processes : int
 
     Notes

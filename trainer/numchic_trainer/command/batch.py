@@ -18,10 +18,10 @@ from numchic.command.pool import run_in_processes
 from numchic.files.images import write_file
 from numchic_bitstream import UsageError
 from numchic_trainer.command.cluster import run_on_cluster
-from numchic_trainer.command.job import Job, Outcomes, beside_others, encode_all, run_job
+from numchic_trainer.command.job import Job, Outcomes, encode_all, run_job
 from numchic_trainer.command.names import CHECKPOINT_SUFFIX, SUFFIX, check_stream, stream_names
 from numchic_trainer.command.table import Row, read_table, write_table
-from numchic_trainer.config import TrainConfig
+from numchic_trainer.config import TrainConfig, beside_others
 from numchic_trainer.encoding import EncodeResult
 from numchic_trainer.kernels.workers import available_cores
 from numchic_trainer.pictures import is_picture, read_picture

@@ -13,12 +13,14 @@ from typing import Any
 import click
 
 from numchic.command.cli import exit_status
+from numchic.command.options import FrameRange
 from numchic_trainer.command.options import (
     option,
     options,
     source_options,
     table_of,
     train_options,
+    video_options,
 )
 from numchic_trainer.config import LMBDA, PRESETS, THREADS
 from numchic_trainer.ladder.config import LadderConfig
@@ -33,19 +35,31 @@ def _require_torch() -> None:
 @click.command("encode")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("output", metavar="OUT", type=click.Path(path_type=str))
-@train_options
+@video_options
 @source_options
+@click.option(
+    "--frames",
+    type=FrameRange(),
+    help="Only frame N, or frames A to B - 1 of a video are encoded, counted from 0.",
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="So many pictures are encoded at the same time, each in a process of its own.",
+    help="So many pictures, or frames of a video, are encoded at the same time, each in a process "
+    "of its own.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="The frames of a video are encoded on this Dask cluster.",
 )
 @click.option(
     "--log",
     type=click.Path(path_type=Path),
-    help="The training log goes into this file: .csv or .jsonl.",
+    help="The training log, of a video what became of every frame, goes into this file: .csv or "
+    ".jsonl.",
 )
 @click.option(
     "--report",
@@ -55,14 +69,15 @@ def _require_torch() -> None:
 @click.option("--resume", is_flag=True, help="Go on with an interrupted encode.")
 @click.option("--restart", is_flag=True, help="Throw an interrupted encode away.")
 def encode_command(**arguments: Any) -> None:
-    """Encode the picture IN to the Cool-chic 5.0 stream OUT.
+    """Encode the picture or video IN to the Cool-chic 5.0 stream OUT.
 
-    IN is any picture that Pillow reads, PNG, TIFF, PPM and .npy of up to 16 bits, a planar .yuv
-    file, or a .y4m file of one frame. With several pictures, or if its name ends in a slash, OUT is
-    a folder. "-" is standard input or output. The stream is decoded again and compared before it is
-    written.
+    IN is any picture that Pillow reads, PNG, TIFF, PPM and .npy of up to 16 bits, a planar .yuv or
+    .y4m file of one frame or more, or numbered pictures such as frame-%04d.png. With several
+    pictures, or if its name ends in a slash, OUT is a folder. "-" is standard input or output. The
+    stream is decoded again and compared before it is written.
 
-    What an interrupted encode has learned is kept beside OUT, in a file that ends in .training.
+    What an interrupted encode has learned is kept beside OUT, in a file that ends in .training; of
+    a video the frames that are finished, in a folder.
     """
     with exit_status():
         _require_torch()

@@ -16,9 +16,14 @@ Result = TypeVar("Result")
 
 
 def run_on_cluster(
-    work: Callable[[Task], Result], tasks: Iterable[Task], address: str, n_at_once: int | None
+    work: Callable[[Task], Result],
+    tasks: Iterable[Task | None],
+    address: str,
+    n_at_once: int | None,
 ) -> Generator[tuple[Task, Result | Exception], None, None]:
     """Do tasks and yield what became of them, as they finish.
+
+    None among the tasks says that there is none before another one has been done.
 
     What runs on the cluster when this is closed runs to its end.
     """

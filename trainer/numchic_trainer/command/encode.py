@@ -14,9 +14,9 @@ import click
 
 from numchic.command.cli import is_terminal
 from numchic.command.pool import run_in_processes
+from numchic.picture import Picture
 from numchic_trainer.command.job import (
     Job,
-    beside_others,
     complain,
     encode_all,
     interruptible,
@@ -32,7 +32,8 @@ from numchic_trainer.command.names import (
 )
 from numchic_trainer.command.remarks import remark
 from numchic_trainer.command.table import check_table_name, write_table
-from numchic_trainer.config import TrainConfig
+from numchic_trainer.command.video import check_picture_settings, encode_video_file, open_frames
+from numchic_trainer.config import TrainConfig, beside_others
 from numchic_trainer.encoding import EncodeResult, Event, Progress
 from numchic_trainer.pictures import read_picture
 from numchic_trainer.weights import pixel_weights
@@ -43,13 +44,36 @@ def encode_files(
     output: str,
     settings: dict[str, Any],
     source: dict[str, Any],
+    frames: int | slice | None,
+    scheduler: str | None,
+    **how: Any,
+) -> None:
+    """Encode pictures, or one video, to files."""
+    picture = None
+    if len(inputs) == 1:
+        reader = open_frames(inputs[0], frames, source)
+        if reader is not None and (frames is not None or len(reader) > 1):
+            with reader:
+                encode_video_file(inputs[0], reader, output, settings, scheduler=scheduler, **how)
+            return
+        picture = None if reader is None else reader[0]
+    check_picture_settings(settings, frames=frames, scheduler=scheduler)
+    _encode_pictures(inputs, output, settings, source, picture, **how)
+
+
+def _encode_pictures(
+    inputs: Sequence[Path],
+    output: str,
+    settings: dict[str, Any],
+    source: dict[str, Any],
+    found: Picture | None,
     jobs: int,
     log: Path | None,
     report: Path | None,
     resume: bool,
     restart: bool,
 ) -> None:
-    """Encode pictures to files."""
+    """Encode pictures, of which a single one may have been read already."""
     config = beside_others(TrainConfig(**settings), min(jobs, len(inputs)))
     if log is not None:
         check_table_name(log)
@@ -59,7 +83,7 @@ def encode_files(
     def prepare(path: Path) -> Job:
         check_stream(outputs[path], inputs)
         checkpoint = open_checkpoint(outputs[path], resume, restart)
-        picture = read_picture(input_of(path), **source)
+        picture = found or read_picture(input_of(path), **source)
         remark(path, picture, config)
         return Job(path, picture, config, outputs[path], checkpoint)
 

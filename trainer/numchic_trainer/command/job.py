@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -47,13 +46,6 @@ class Job:
     output: Path
     checkpoint: Path | None = None
     key: str = ""
-
-
-def beside_others(config: TrainConfig, n_jobs: int) -> TrainConfig:
-    """Settings of an encode that has so many beside it: unless they say more, one thread each."""
-    if config.threads is not None or n_jobs == 1:
-        return config
-    return dataclasses.replace(config, threads=1)
 
 
 def run_job(job: Job, progress: Progress | None = None) -> EncodeResult:

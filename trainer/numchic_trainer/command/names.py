@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -82,18 +82,27 @@ def check_stream(output: Path, inputs: Collection[Path]) -> None:
             ) from error  # fmt: skip
 
 
-def open_checkpoint(output: Path, resume: bool, restart: bool) -> Path | None:
-    """File beside the output for an interrupted training; it must be wanted if it is there.
+def open_checkpoint(
+    output: Path, resume: bool, restart: bool, *, discard: Callable[[Path], None] = Path.unlink
+) -> Path | None:
+    """Place beside the output for an interrupted training; it must be wanted if it is there.
 
     Beside standard output, a pipe or a device there is none.
+
+    Parameters
+    ----------
+    output : Path
+    resume, restart : bool
+    discard : callable
+        Removes what is there.
     """
     if output == STANDARD or (output.exists() and not output.is_file()):
         if resume or restart:
             raise UsageError("no training is kept beside this", "output", None, str(output))
         return None
     path = output.with_name(output.name + CHECKPOINT_SUFFIX)
-    if restart:
-        path.unlink(missing_ok=True)
+    if restart and path.exists():
+        discard(path)
     elif path.exists() and not resume:
         raise UsageError(
             "an interrupted training is there: --resume goes on with it, --restart throws it away",

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.settings import FLAG, Kind, Setting, choice, number, settings_of
+from numchic_trainer.video.config import VideoConfig
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -101,6 +102,9 @@ def table_of(config: type) -> Table:
 
 train_options = options("settings", table_of(TrainConfig))
 """The settings of an encode, as arguments of :class:`TrainConfig`."""
+
+video_options = options("settings", table_of(VideoConfig))
+"""The settings of an encode of pictures or a video, as arguments of :class:`VideoConfig`."""
 
 source_options = options("source", {name: (setting, MISSING) for name, setting in SOURCE.items()})
 """What files do not say of themselves, as arguments of :func:`numchic_trainer.read_picture`."""
