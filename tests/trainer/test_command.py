@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,7 +180,7 @@ def test_interrupted_and_resumed(
     out, expected = tmp_path / "a.cool", tmp_path / "expected.cool"
     advance = Training.advance
 
-    def interrupted(training: Training) -> bool:
+    def interrupted(training: Training[Any]) -> bool:
         if training.iteration == 10:
             signal.raise_signal(signal.SIGINT)
         return advance(training)

@@ -14,6 +14,7 @@ from numchic_trainer.config import TrainConfig
 from numchic_trainer.finish import finish
 from numchic_trainer.goal import Search
 from numchic_trainer.kernels.workers import Workers, available_cores
+from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.preset import choose_preset
 from numchic_trainer.result import EncodeResult, Event, Progress
 from numchic_trainer.session import Session
@@ -160,7 +161,9 @@ def _encode(
             _begin(task, training, search, session)
 
 
-def _begin(task: Task, training: Training, search: Search, session: Session) -> None:
+def _begin(
+    task: Task, training: Training[CoolChicEncoder], search: Search, session: Session
+) -> None:
     """Give the training phases and starting points for the present lambda."""
     config = dataclasses.replace(task.config, lmbda=search.lmbda)
     model, target = training.model, training.target
@@ -175,7 +178,7 @@ def _begin(task: Task, training: Training, search: Search, session: Session) -> 
         training.begin(start, plan(config, task.preset, start), candidates)
 
 
-def _train(task: Task, training: Training, session: Session) -> None:
+def _train(task: Task, training: Training[CoolChicEncoder], session: Session) -> None:
     """Train until all phases are done."""
     training.model.to(task.config.device)
     while not training.finished:

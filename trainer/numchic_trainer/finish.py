@@ -24,7 +24,9 @@ from numchic_trainer.training.train import Training
 from numchic_trainer.write import verified_latents, write_model, write_still
 
 
-def finish(task: Task, training: Training, lmbda: float, session: Session) -> EncodeResult:
+def finish(
+    task: Task, training: Training[CoolChicEncoder], lmbda: float, session: Session
+) -> EncodeResult:
     """Make a stream of what training has found, on the CPU, where kernels make it quick.
 
     The training can go on afterwards: its candidates are left alone.

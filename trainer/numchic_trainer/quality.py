@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from numchic.picture import Picture
+from numchic.picture import Picture, Samples
 
 
 def mean_squared_error(source: Picture, decoded: Picture) -> float:
@@ -18,6 +18,14 @@ def mean_squared_error(source: Picture, decoded: Picture) -> float:
         total += float(np.sum((ours.astype(np.float64) - theirs) ** 2))
         count += ours.size
     return total / count / maximum**2
+
+
+def plane_error(source: Samples, decoded: Samples, bitdepth: int) -> float:
+    """Mean squared error of one plane, in [0, 1] units; 0 if it has no samples."""
+    if not source.size:
+        return 0.0
+    maximum = (1 << bitdepth) - 1
+    return float(np.mean((source.astype(np.float64) - decoded) ** 2)) / maximum**2
 
 
 def psnr(mse: float) -> float:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from numchic_trainer.goal import Search
+from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.quality import psnr
 from numchic_trainer.result import Event, Progress, Row
 from numchic_trainer.training.checkpoint import load_checkpoint, save_checkpoint
@@ -41,7 +42,7 @@ class Session:
     def __init__(
         self,
         identity: str,
-        training: Training,
+        training: Training[CoolChicEncoder],
         search: Search,
         progress: Progress | None,
         checkpoint: Path | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from numchic_trainer.model.encoder import (
     CoolChicEncoderParameter,
 )
 from numchic_trainer.model.module import ParameterModule
+from numchic_trainer.model.synthesis import SynthesisConv2d
 from numchic_trainer.model.warp import combine, warp
 
 ALPHA_AT_START = 0.95
@@ -68,7 +69,7 @@ class InterEncoder(ParameterModule):
         self.motion = MotionEncoder(motion, generator)
         self.references = tuple(references)
         self.warp_size = warp_size
-        self._trust_prediction()
+        set_alpha(self, ALPHA_AT_START)
 
     @property
     def parts(self) -> tuple[CoolChicEncoder, ...]:
@@ -84,12 +85,7 @@ class InterEncoder(ParameterModule):
         """Draw all parameters anew; the output is then nearly the shifted reference itself."""
         for part in self.parts:
             part.reinitialize_parameters(generator)
-        self._trust_prediction()
-
-    def _trust_prediction(self) -> None:
-        with torch.no_grad():
-            last = self.residue.synthesis.trunk[-1]
-            last.bias[3] = ALPHA_AT_START - 0.5  # type: ignore[index]
+        set_alpha(self, ALPHA_AT_START)
 
     def forward(self, **arguments: Any) -> CoolChicEncoderOutput:
         """Signal of the frame and rate of all latents; arguments as for a still picture."""
@@ -141,6 +137,12 @@ class InterEncoder(ParameterModule):
     def network_bits(self) -> int:
         """Bits of the parameters of all modules that are quantised."""
         return sum(part.get_network_rate()[1] for part in self.parts)
+
+
+def set_alpha(model: InterEncoder, alpha: float) -> None:
+    """Set the share of the prediction where all latents are zero."""
+    with torch.no_grad():
+        cast("SynthesisConv2d", model.residue.synthesis.trunk[-1]).bias[3] = alpha - 0.5
 
 
 FrameModel = CoolChicEncoder | InterEncoder

@@ -167,10 +167,7 @@ def synthesis_rows(
             outputs.insert(0, synthesis.stabiliser(centre[..., None])[..., 0])
             y = y + outputs[0][..., None]
         final = synthesis.output_transform(y)
-        if gains is None:
-            final = torch.clamp(final, 0.0, 1.0)
-        else:
-            final = final * gains[:, None, None]
+        final = final.clamp(0.0, 1.0) if gains is None else final * gains[:, None, None]
         signs = 2.0 * torch.randint(0, 2, final.shape, generator=generator) - 1.0
         slopes = torch.autograd.grad(final, outputs, signs)
     weights = [

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from numchic_bitstream.arrays import F32
-from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.model.inter import FrameModel
 
 # Steps that the search usually finds.
 _STEPS = {"arm": 2.0**-5, "ifce": 2.0**-4, "upsampling": 2.0**-6, "synthesis": 2.0**-7}
 
 
-def network_bits(model: CoolChicEncoder) -> Tensor:
+def network_bits(model: FrameModel) -> Tensor:
     """Bits of all trained weights, 2 log2(1 + |w| / step) each: the slope of an exp-Golomb code."""
     total = torch.zeros((), device=model.latent_grids[0].device)
     for module, step in _STEPS.items():
@@ -28,7 +28,7 @@ def network_bits(model: CoolChicEncoder) -> Tensor:
     return total
 
 
-def steps_of(model: CoolChicEncoder, parameters: Sequence[Tensor]) -> F32:
+def steps_of(model: FrameModel, parameters: Sequence[Tensor]) -> F32:
     """Step of every element of parameters that follow each other; 0 for what is not a weight."""
     known = {
         id(p): step

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.model.inter import FrameModel
 from numchic_trainer.quantisation.estimate import network_bits
 from numchic_trainer.training.engine import MAX_GRADIENT, NETWORK_BETAS, NETWORK_DECAY, Step
 from numchic_trainer.training.soap import Soap
@@ -23,12 +23,12 @@ class AutogradEngine:
 
     Parameters
     ----------
-    model : CoolChicEncoder
+    model : CoolChicEncoder or InterEncoder
     seed : int
         Seed of the noise.
     """
 
-    def __init__(self, model: CoolChicEncoder, seed: int) -> None:
+    def __init__(self, model: FrameModel, seed: int) -> None:
         self._model = model
         device = model.latent_grids[0].device
         self._generator = torch.Generator(device).manual_seed(seed)

@@ -33,7 +33,7 @@ _SIZE = struct.Struct("<Q")
 _CHUNK = 1 << 20
 
 
-def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -> None:
+def save_checkpoint(path: Path, training: Training[Any], identity: str, extra: Any) -> None:
     """Write the state of a training; an existing file is replaced as a whole or not at all.
 
     Parameters
@@ -79,7 +79,7 @@ def save_checkpoint(path: Path, training: Training, identity: str, extra: Any) -
         file.write(digest.digest())
 
 
-def load_checkpoint(path: Path, training: Training, identity: str) -> Any:
+def load_checkpoint(path: Path, training: Training[Any], identity: str) -> Any:
     """Take a training, newly made with the same settings, to where the checkpoint was written.
 
     Returns
@@ -126,7 +126,7 @@ def _read(file: BinaryIO, end: int) -> Iterator[tuple[str, Tensor]]:
         yield from load(file.read(size)).items()
 
 
-def _restore(training: Training, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+def _restore(training: Training[Any], state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     training.phases[:] = [
         Phase(**{key: _tuple(value) for key, value in phase.items()}) for phase in state["phases"]
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From what the networks give to the distortion and back, without autograd where there are kernels."""
+"""From what the networks give to the distortion, and back."""
 
 from __future__ import annotations
 
@@ -118,8 +118,7 @@ class InterComparison:
         y, u, v = (plane.numpy() for plane in target.planes)
         field = model.motion.grids[0].shape
         self._warps = [
-            WarpSweep(reference, model.warp_size, field, workers)
-            for reference in model.references
+            WarpSweep(reference, model.warp_size, field, workers) for reference in model.references
         ]
         self._prediction = PredictionSweep((y, u, v), target.maximum, workers)
         self._d_warped = [np.empty((3, *y.shape), np.float32) for _ in self._warps]

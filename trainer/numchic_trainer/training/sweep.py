@@ -53,7 +53,8 @@ class SweepEngine:
         self._model = model
         self._seed = seed
         self._workers = workers
-        halves = [half(part) for part in model.parts for half in (rate_parameters, picture_parameters)]
+        of_half = (rate_parameters, picture_parameters)
+        halves = [parameters(part) for part in model.parts for parameters in of_half]
         self._networks = Flat([parameter for half in halves for parameter in half])
         self._ends = np.cumsum([len(half) for half in halves])[:-1].tolist()
         self._steps = steps_of(model, self._networks.parameters)
@@ -228,9 +229,7 @@ class _Buffers:
         Steps of the optimiser.
     """
 
-    def __init__(
-        self, model: FrameModel, networks: Flat, latents: Flat, workers: Workers
-    ) -> None:
+    def __init__(self, model: FrameModel, networks: Flat, latents: Flat, workers: Workers) -> None:
         n = latents.values.size
         self.symbols, self.slopes, self.d_symbols = (np.empty(n, np.float32) for _ in range(3))
         self.first, self.second = np.zeros(n, np.float32), np.zeros(n, np.float32)
@@ -268,4 +267,3 @@ class _Buffers:
         self.first[:], self.second[:] = 0.0, 0.0
         self.n_steps = 0
         self.soap = self._new_soap()
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from numchic.picture import Picture, Samples
-from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.model.inter import FrameModel
 from numchic_trainer.training.distortion import Measure, Planes, SquaredError
 
 Value = TypeVar("Value", float, Tensor)
@@ -81,8 +81,13 @@ class Target:
         """Target with the samples of a picture and mean squared error."""
         return cls(planes_of(picture, device), lmbda, (1 << picture.bitdepth) - 1)
 
-    gains: ClassVar[Tensor | None] = None
-    """How much the outputs of the networks change the picture; None: they are the picture."""
+    @property
+    def gains(self) -> Tensor | None:
+        """Square roots of what squared changes of every output of the networks add to the error.
+
+        None if the outputs are the picture.
+        """
+        return None
 
     @property
     def n_pixels(self) -> int:
@@ -99,7 +104,7 @@ class Target:
         """Return the same target with another price of bits."""
         return dataclasses.replace(self, lmbda=lmbda)
 
-    def window(self, rows: slice, columns: slice) -> Target:
+    def window(self, rows: slice, columns: slice) -> Self:
         """Return the same target for a window of the picture.
 
         Parameters
@@ -164,7 +169,7 @@ class Target:
         distortion = float(self.measure(planes, self.planes))
         return self.evaluation(distortion, float(_SQUARED_ERROR(planes, self.planes)), bits)
 
-    def evaluate(self, model: CoolChicEncoder, network_bits: int = 0) -> Evaluation:
+    def evaluate(self, model: FrameModel, network_bits: int = 0) -> Evaluation:
         """Judge a model; the bits of its networks count if they are given."""
         raw, bits = model.evaluate()
         with torch.no_grad():

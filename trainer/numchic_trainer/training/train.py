@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
 from numchic_bitstream import NumchicError
 from numchic_trainer.config import Start
 from numchic_trainer.kernels.workers import Workers
-from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.model.inter import FrameModel
 from numchic_trainer.training.autograd import AutogradEngine
 from numchic_trainer.training.engine import Engine, Step
 from numchic_trainer.training.plan import Phase
@@ -21,6 +22,7 @@ from numchic_trainer.training.sweep import SweepEngine
 from numchic_trainer.training.target import Evaluation, Target
 
 Param = OrderedDict[str, Tensor]
+Model = TypeVar("Model", bound=FrameModel)
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Run:
     step: int = 0
 
 
-class Training:
+class Training(Generic[Model]):
     """State of the training of one picture.
 
     Call :meth:`begin`, and :meth:`advance` until :attr:`finished`; between two calls everything can
@@ -43,7 +45,7 @@ class Training:
 
     Parameters
     ----------
-    model : CoolChicEncoder
+    model : CoolChicEncoder or InterEncoder
     target : Target
     seed : int
         Seed of the noise.
@@ -72,7 +74,7 @@ class Training:
     """
 
     def __init__(
-        self, model: CoolChicEncoder, target: Target, seed: int, workers: Workers | None = None
+        self, model: Model, target: Target, seed: int, workers: Workers | None = None
     ) -> None:
         self.model = model
         self.target = target

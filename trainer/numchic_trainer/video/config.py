@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Settings of a video as plain data: those of a picture, and some more (video-training, 3 to 14)."""
+"""Settings of a video as plain data: those of a picture and more (video-training, 3 to 14)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class VideoConfig(TrainConfig):
         "predicted from may be worse.",
     )
     intra_lambda: float = setting(
-        0.7,
+        0.4,
         number(float, 1e-3, 1e3),
         "The lambda of I frames has this factor if others are predicted from them.",
     )

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,10 @@ from numchic_bitstream.arrays import F32
 from numchic_bitstream.v5.headers import write_coolchic_header, write_frame_header
 from numchic_trainer.encoding import encode
 from numchic_trainer.kernels.workers import Workers, available_cores
-from numchic_trainer.quality import psnr
+from numchic_trainer.quality import plane_error, psnr
 from numchic_trainer.surroundings import surroundings
 from numchic_trainer.training.target import Target
-from numchic_trainer.video.config import VideoConfig, at_level
+from numchic_trainer.video.config import VideoConfig
 from numchic_trainer.video.flow import block_vectors, estimate_flow
 from numchic_trainer.video.inter import InterTask, Tick, train_inter
 from numchic_trainer.video.structure import PlannedFrame
@@ -134,7 +135,7 @@ def encode_frame(task: FrameTask, tick: Tick) -> CodedFrame:
     start = time.process_time()
     if task.plan.kind == "I":
         frame, preset = _encode_intra(task, tick)
-        facts: dict[str, object] = {}
+        facts: dict[str, Any] = {}
     else:
         frame, preset, facts = _encode_inter(task, tick)
     decoded = decode(frame, task.references)
@@ -161,7 +162,7 @@ def _encode_intra(task: FrameTask, tick: Tick) -> tuple[Frame, str]:
     return Frame(header, still.residue), result.preset
 
 
-def _encode_inter(task: FrameTask, tick: Tick) -> tuple[Frame, str, dict[str, object]]:
+def _encode_inter(task: FrameTask, tick: Tick) -> tuple[Frame, str, dict[str, Any]]:
     config, picture = task.config, task.picture
     with surroundings("cpu"), Workers(config.threads or available_cores()) as workers:
         target = Target.of_picture(picture, task.lmbda)
@@ -209,27 +210,36 @@ def _vectors(luma: F32, reference: F32) -> F32:
 
 
 def report_of(
-    task: FrameTask, frame: Frame, decoded: Picture, preset: str, facts: dict[str, object]
+    task: FrameTask, frame: Frame, decoded: Picture, preset: str, facts: dict[str, Any]
 ) -> FrameReport:
     """Report of a coded frame."""
-    maximum = (1 << decoded.bitdepth) - 1
     errors = [
-        np.mean(((ours.astype(np.float64) - theirs) / maximum) ** 2) if ours.size else 0.0
+        plane_error(ours, theirs, decoded.bitdepth)
         for ours, theirs in zip(task.picture.planes, decoded.planes, strict=True)
     ]
     sizes = [plane.size for plane in decoded.planes]
-    mse = float(np.average(errors, weights=sizes))
+    mse = float(np.average(np.array(errors), weights=sizes))
     headers = len(write_frame_header(frame.header))
     headers += sum(len(write_coolchic_header(part.header)) for part in frame.parts)
-    payloads = [
-        len(payload) for part in frame.parts for payload in (part.nn_payload, part.latent_payload)
-    ]
-    payloads += [0, 0] * (frame.motion is None)
-    n_bytes = headers + sum(payloads)
-    y, u, v = (psnr(float(error)) for error in errors)
+    payloads = [(len(part.nn_payload), len(part.latent_payload)) for part in frame.parts]
+    residue, motion = (*payloads, (0, 0))[:2]
+    n_bytes = headers + sum(residue) + sum(motion)
+    y, u, v = map(psnr, errors)
     return FrameReport(
-        task.plan.index, task.plan.kind, task.plan.level, task.plan.references, preset, task.lmbda,
-        n_bytes, headers, *payloads, (y, u, v), mse,
-        mse + task.lmbda * 8 * n_bytes / sizes[0],
-        **facts,  # type: ignore[arg-type]
-    )  # fmt: skip
+        index=task.plan.index,
+        kind=task.plan.kind,
+        level=task.plan.level,
+        references=task.plan.references,
+        preset=preset,
+        lmbda=task.lmbda,
+        n_bytes=n_bytes,
+        header_bytes=headers,
+        residue_network_bytes=residue[0],
+        residue_latent_bytes=residue[1],
+        motion_network_bytes=motion[0],
+        motion_latent_bytes=motion[1],
+        psnr=(y, u, v),
+        mse=mse,
+        loss=mse + task.lmbda * 8 * n_bytes / sizes[0],
+        **facts,
+    )

@@ -7,32 +7,43 @@ while; the best one, the bits of its networks counted, is trained on.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 
 from numchic_bitstream import Frame
 from numchic_bitstream.arrays import F32
 from numchic_trainer.kernels.workers import Workers
-from numchic_trainer.model.encoder import CoolChicEncoderParameter
-from numchic_trainer.model.inter import InterEncoder
+from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.model.inter import InterEncoder, set_alpha
 from numchic_trainer.quantisation.estimate import network_bits
 from numchic_trainer.quantisation.rdoq import optimise_integers
 from numchic_trainer.quantisation.stepsearch import quantise_networks
-from numchic_trainer.training.part import part_targets
+from numchic_trainer.training.part import motion_target, residue_target
 from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Training
 from numchic_trainer.training.vectors import VectorTarget
 from numchic_trainer.video.config import InterPreset, VideoConfig, at_level
+from numchic_trainer.video.growth import grow
 from numchic_trainer.video.models import inter_architecture
 from numchic_trainer.write import load_model
 
-_SHARE_OF_CANDIDATE = 1 / 5  # of all iterations
-_LEAST_FOR_CHOICE = 100  # iterations: with fewer of them, candidates tell nothing
+_FIRST_SHARE = 1 / 4  # of all iterations, before larger networks are tried
+_CANDIDATE_SHARE = 1 / 8  # of all iterations, for each of them
+_MAX_CANDIDATES = 2
+
+# Of larger networks: the share of the loss that they gain, and their bytes beyond the linear ones.
+_GAINS: dict[InterPreset, tuple[float, int]] = {
+    "tiny": (0.02, 50),
+    "vlop": (0.04, 110),
+    "lop": (0.05, 150),
+    "mop": (0.07, 260),
+    "hop": (0.09, 450),
+}
+
 _N_MOTION = 150  # iterations on motion alone, which take a tenth of the time
 _MOTION_RATE = 20.0  # price of the bits of a motion that is trained alone
 _LEARNING_RATE = 2e-2
@@ -72,43 +83,39 @@ class InterTask:
 def train_inter(task: InterTask, workers: Workers, tick: Tick) -> tuple[InterPreset, InterEncoder]:
     """Return the best model for a frame, quantised, and the name of its sizes."""
     n_left = task.config.n_inter_iterations(task.level)
-    trials = [
-        _Trial(task, preset, donor, workers, tick) for preset, donor in _candidates(task, n_left)
-    ]
-    if len(trials) > 1:
-        n_short = round(n_left * _SHARE_OF_CANDIDATE)
-        for trial in trials:
+    wanted = at_level(task.config.inter_preset, task.level)
+    best = _Trial(task, "linear" if wanted == "auto" else wanted, workers, tick)
+    best.begin()
+    if wanted == "auto":
+        n_first = round(n_left * _FIRST_SHARE)
+        best.run(_phase("first", task, n_first))
+        larger = _worthwhile(best.score(), task.target)
+        n_short = round(n_left * _CANDIDATE_SHARE) if larger else 0
+        trials = [best, *(_Trial(task, preset, workers, tick) for preset in larger)]
+        for trial in trials[1:]:
+            trial.grow(best)
+        for trial in trials if larger else []:
             trial.run(_phase("candidate", task, n_short))
-            n_left -= n_short
-    best = min(trials, key=_Trial.score)
+        n_left -= n_first + n_short * len(trials)
+        best = min(trials, key=_Trial.score)
     best.run(_phase("main", task, n_left))
     finished = [best.finish()]
     if best.preset != "skip":
-        finished.append(_Trial(task, "skip", None, workers, tick).finish())
+        skip = _Trial(task, "skip", workers, tick)
+        skip.begin()
+        finished.append(skip.finish())
     _, preset, model = min(finished, key=lambda found: found[0])
     return preset, model
 
 
-def _candidates(task: InterTask, n_iterations: int) -> list[tuple[InterPreset, Frame | None]]:
-    """Sizes of networks, with a donor of them or without, that are worth a try."""
-    preset = at_level(task.config.inter_preset, task.level)
-    presets = _usual_presets(task.target.n_pixels) if preset == "auto" else [preset]
-    if n_iterations < _LEAST_FOR_CHOICE:
-        presets = presets[:1]
-    found: list[tuple[InterPreset, Frame | None]] = [(preset, None) for preset in presets]
-    if task.donor is not None:
-        size = (task.target.planes[0].shape[0], task.target.planes[0].shape[1])
-        found += [(name, task.donor) for name in presets if is_of(task.donor, name, size)]
-    return found
-
-
-def _usual_presets(n_pixels: int) -> list[InterPreset]:
-    """Networks take bits that only large frames have."""
-    if n_pixels < 60_000:
-        return ["linear", "tiny"]
-    if n_pixels < 400_000:
-        return ["tiny", "lop"]
-    return ["lop", "mop"]
+def _worthwhile(loss: float, target: Target) -> list[InterPreset]:
+    """Larger networks that may pay for their bits, the most promising first."""
+    gains = {
+        preset: loss * gain - 8 * n_bytes * target.rate_weight()
+        for preset, (gain, n_bytes) in _GAINS.items()
+    }
+    order = sorted(gains, key=lambda preset: -gains[preset])
+    return [preset for preset in order if gains[preset] > 0][:_MAX_CANDIDATES]
 
 
 class _Trial:
@@ -119,14 +126,7 @@ class _Trial:
     preset : str
     """
 
-    def __init__(
-        self,
-        task: InterTask,
-        preset: InterPreset,
-        donor: Frame | None,
-        workers: Workers,
-        tick: Tick,
-    ) -> None:
+    def __init__(self, task: InterTask, preset: InterPreset, workers: Workers, tick: Tick) -> None:
         self.preset = preset
         self._task, self._workers, self._tick = task, workers, tick
         height, width = task.target.planes[0].shape
@@ -135,16 +135,29 @@ class _Trial:
         self._model = InterEncoder(
             residue, motion, task.references, task.config.warp_size, generator
         )
-        if preset == "skip":
-            _show_reference(self._model)
-        elif donor is not None:
-            _take_networks(self._model, donor)
-        if preset != "skip" and task.vectors is not None:
-            self._start_motion(task.vectors)
-        self._training = self._new_training()
-        self._training.candidates = [self._model.get_param()]
 
-    def _new_training(self) -> Training:
+    def begin(self) -> None:
+        """Start from what the donor and the estimated motion tell."""
+        task = self._task
+        if self.preset == "skip":
+            _show_reference(self._model)
+        else:
+            if task.donor is not None:
+                _take_networks(self._model, task.donor)
+            if task.vectors is not None:
+                self._start_motion(task.vectors)
+        self._accept()
+
+    def grow(self, linear: _Trial) -> None:
+        """Start from where a linear model is."""
+        grow(self._model, linear._model)
+        self._accept()
+
+    def _accept(self) -> None:
+        self._training = self._new_training()
+        self._training.begin("zero", [], [self._model.get_param()])
+
+    def _new_training(self) -> Training[InterEncoder]:
         """Training of the frame; parameters move into its vectors."""
         return Training(self._model, self._task.target, self._task.seed, self._workers)
 
@@ -155,7 +168,7 @@ class _Trial:
         if self._loss(self._new_training()) > before:
             self._model.set_param(without)
 
-    def _loss(self, training: Training) -> float:
+    def _loss(self, training: Training[Any]) -> float:
         """Loss of the frame without the bits of the networks."""
         return training.engine.evaluate(self._task.target).loss
 
@@ -176,7 +189,7 @@ class _Trial:
         self._advance(self._training)
         self._model.set_param(self._training.result())
 
-    def _advance(self, training: Training) -> None:
+    def _advance(self, training: Training[Any]) -> None:
         while not training.finished:
             self._tick(training.phase.name)
             training.advance()
@@ -189,14 +202,15 @@ class _Trial:
     def finish(self) -> tuple[float, InterPreset, InterEncoder]:
         """Quantise; loss of the frame with all bits but those of headers, sizes and model."""
         self._training.engine.release()
-        loss = math.inf
-        for part, target in part_targets(self._model, self._task.target, self._workers):
-            part.forget_quantisation()
-            loss = quantise_networks(part, target())  # type: ignore[arg-type]
-        if self._task.config.rdoq:
-            for part, target in part_targets(self._model, self._task.target, self._workers):
-                loss = optimise_integers(part, target(), self._task.seed)  # type: ignore[arg-type]
-        return loss, self.preset, self._model
+        model, target = self._model, self._task.target
+        model.forget_quantisation()
+        steps = ((model.motion, motion_target), (model.residue, residue_target))
+        for part, target_of in steps:
+            loss = quantise_networks(part, target_of(model, target, self._workers))
+        for part, target_of in steps if self._task.config.rdoq else ():
+            there = target_of(model, target, self._workers)
+            loss = optimise_integers(part, there, self._task.seed, loss)
+        return loss, self.preset, model
 
 
 def _show_reference(model: InterEncoder) -> None:
@@ -209,36 +223,44 @@ def _show_reference(model: InterEncoder) -> None:
                 torch.eye(part.synthesis.output_transform.bias.numel())[:, :, None, None]
             )
             part.arm.output.bias[1] = -1.0  # the least scale
-        model.residue.synthesis.trunk[-1].bias[3] = 0.5  # type: ignore[index]
-
-
-def is_of(frame: Frame, preset: InterPreset, img_size: tuple[int, int]) -> bool:
-    """Whether a coded frame has networks of these sizes, but for the number of its references."""
-    wanted = inter_architecture(preset, len(frame.header.index_references), img_size)
-    found = (CoolChicEncoderParameter.from_header(part.header) for part in frame.parts)
-    return all(replace(f, encoder_gain=w.encoder_gain) == w for f, w in zip(found, wanted))
+        set_alpha(model, 1.0)
 
 
 def _take_networks(model: InterEncoder, donor: Frame) -> None:
-    """Take the networks of a coded frame; what it lacks stays."""
+    """Take the networks of a coded frame as far as there are any of the same sizes.
+
+    Of layers with other numbers of outputs, what both have is taken: a P frame lacks what belongs
+    to a second reference.
+    """
     for part, coded in zip(model.parts, donor.parts, strict=True):
-        theirs = dict(load_model(coded).named_parameters())
+        found = load_model(coded)
+        if _sizes_of(found) != _sizes_of(part):
+            return
+        theirs = dict(found.named_parameters())
         with torch.no_grad():
             for name, own in part.named_parameters():
                 if own.requires_grad and not name.startswith("latent_grids"):
                     taken = theirs[name]
-                    common = tuple(map(slice, map(min, own.shape, taken.shape)))
+                    common = tuple(slice(min(n)) for n in zip(own.shape, taken.shape, strict=True))
                     own[common] = taken[common]
+
+
+def _sizes_of(model: CoolChicEncoder) -> tuple[object, ...]:
+    """What two models must have in common for networks to go from one to the other."""
+    shapes = [p.dim() for name, p in model.named_parameters() if not name.startswith("latent")]
+    widths = [layer.out_ft for layer in model.synthesis.layer_forms[:-1]]
+    return model.param.latent_resolution, model.header.derived.arm_width, widths[:1], shapes
 
 
 def _phase(name: str, task: InterTask, n_iterations: int) -> Phase:
     return Phase(
         name, n_iterations, 20, 1, task.target.lmbda, _LEARNING_RATE, True,
-        (0.3, 0.08), (0.2, 0.15), task.config.latent_betas, _NETWORK_RATE, True,
+        (0.5, 0.08), (0.2, 0.15), task.config.latent_betas, _NETWORK_RATE, True, n_gentle=20,
     )  # fmt: skip
 
 
 def _motion(price: float) -> Phase:
     return Phase(
-        "motion", _N_MOTION, 4, 1, price, 1e-2, False, (0.3, 0.3), (0.2, 0.2), (0.9, 0.999), 0.0, True,
+        "motion", _N_MOTION, 4, 1, price, 1e-2, False,
+        (0.3, 0.3), (0.2, 0.2), (0.9, 0.999), 0.0, True,
     )  # fmt: skip

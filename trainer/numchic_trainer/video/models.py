@@ -20,7 +20,8 @@ class _Sizes(NamedTuple):
     """Sizes of one model.
 
     ``ifce`` are the features, and the finest and the coarsest latents that have them; a model
-    without ``hidden`` channels has a single layer. ``is_bare``: no stabilisers, shortest filters.
+    without ``hidden`` channels has a single layer. ``arm_side`` and ``side``: whether ARM and
+    synthesis have a stabiliser; ``taps``: of the filters.
     """
 
     contexts: int
@@ -28,22 +29,25 @@ class _Sizes(NamedTuple):
     ifce: tuple[int, tuple[int, int]] | None
     hidden: int
     n_spatial: int
-    is_bare: bool = False
+    arm_side: bool
+    side: bool
+    taps: tuple[int, int]
 
 
-_SKIP = _Sizes(1, 0, None, 0, 0, is_bare=True)
-_LINEAR = _Sizes(6, 0, None, 0, 0, is_bare=True)
+_SHORT, _LONG = (4, 1), (8, 7)
+_SKIP = _Sizes(1, 0, None, 0, 0, False, False, _SHORT)
+_LINEAR = _Sizes(6, 0, None, 0, 0, False, False, _SHORT)
 _RESIDUES: dict[InterPreset, _Sizes] = {
     "skip": _SKIP,
     "linear": _LINEAR,
-    "tiny": _Sizes(6, 0, None, 8, 0, is_bare=True),
-    "vlop": _Sizes(6, 1, None, 8, 1),
-    "lop": _Sizes(6, 2, None, 16, 1),
-    "mop": _Sizes(10, 2, (2, (0, 2)), 16, 1),
-    "hop": _Sizes(10, 2, (4, (0, 2)), 48, 1),
+    "tiny": _Sizes(6, 0, None, 8, 0, False, True, _SHORT),
+    "vlop": _Sizes(6, 1, None, 8, 1, True, True, _LONG),
+    "lop": _Sizes(6, 2, None, 16, 1, True, True, _LONG),
+    "mop": _Sizes(10, 2, (2, (0, 2)), 16, 1, True, True, _LONG),
+    "hop": _Sizes(10, 2, (4, (0, 2)), 48, 1, True, True, _LONG),
 }
-_MOTION_LOP = _Sizes(6, 1, None, 8, 0)
-_MOTION_MOP = _Sizes(6, 2, (2, (2, 2)), 16, 0)
+_MOTION_LOP = _Sizes(6, 1, None, 8, 0, True, True, _LONG)
+_MOTION_MOP = _Sizes(6, 2, (2, (2, 2)), 16, 0, True, True, _LONG)
 _MOTIONS: dict[InterPreset, _Sizes] = {
     "skip": _SKIP,
     "linear": _LINEAR,
@@ -74,7 +78,7 @@ def inter_architecture(
         3 + n_references,
         img_size,
         (0, 0 if skips else highest_resolution(img_size)),
-        None if sizes.is_bare else _HYPER,
+        None if sizes.taps == _SHORT else _HYPER,
         "bicubic",
     )
     latents = (0, 0) if skips else (_FINEST_MOTION, _COARSEST_MOTION)
@@ -96,13 +100,13 @@ def _parameter(
     features, ifce = sizes.ifce or (0, None)
     return CoolChicEncoderParameter(
         layers_synthesis=layers,
-        linear_stabiliser_synth=not sizes.is_bare,
-        ups_k_size=4 if sizes.is_bare else 8,
-        ups_preconcat_k_size=1 if sizes.is_bare else 7,
+        linear_stabiliser_synth=sizes.side,
+        ups_k_size=sizes.taps[0],
+        ups_preconcat_k_size=sizes.taps[1],
         ifce_resolution=ifce,
         output_feature_ifce=features,
         spatial_context_arm=sizes.contexts,
-        linear_stabiliser_arm=not sizes.is_bare,
+        linear_stabiliser_arm=sizes.arm_side,
         n_hidden_layers_arm=sizes.arm_layers,
         latent_resolution=latents,
         hyper_latent_resolution=hyper,

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From the smallest networks to larger ones that give the same.
+
+A linear model is trained first, which takes few bits and few iterations. Every larger one has a
+linear branch beside its hidden layers, so that it can begin where the linear one has arrived.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+
+from numchic_trainer.model.arm import ArmLinear
+from numchic_trainer.model.encoder import CoolChicEncoder
+from numchic_trainer.model.inter import InterEncoder
+from numchic_trainer.model.synthesis import SynthesisConv2d
+
+Layer = ArmLinear | SynthesisConv2d
+
+
+def grow(large: InterEncoder, linear: InterEncoder) -> None:
+    """Let a model give what a linear one gives, at the same rate.
+
+    Parameters
+    ----------
+    large : InterEncoder
+        Changed in place. Its ARM and its synthesis have stabilisers or no hidden layers.
+    linear : InterEncoder
+        Of the preset "linear".
+    """
+    with torch.no_grad():
+        for ours, theirs in zip(large.parts, linear.parts, strict=True):
+            _grow_latents(ours, theirs)
+            _grow_filters(ours, theirs)
+            _grow_layer(ours.arm.output, ours.arm.stabiliser, theirs.arm.output)
+            forms = zip(ours.synthesis.trunk, ours.synthesis.layer_forms, strict=True)
+            pointwise = [
+                cast("SynthesisConv2d", layer) for layer, form in forms if form.k_size == 1
+            ]
+            linear_layer = cast("SynthesisConv2d", theirs.synthesis.trunk[0])
+            output = cast("SynthesisConv2d", pointwise)
+            _grow_layer(output, ours.synthesis.stabiliser, linear_layer)
+
+
+def _grow_latents(ours: CoolChicEncoder, theirs: CoolChicEncoder) -> None:
+    known = {
+        (grid.level, grid.hyper): latent
+        for grid, latent in zip(theirs.grids, theirs.latent_grids, strict=True)
+    }
+    for grid, latent in zip(ours.grids, ours.latent_grids, strict=True):
+        found = known.get((grid.level, grid.hyper))
+        latent.zero_() if found is None else latent.copy_(found)
+
+
+def _grow_filters(ours: CoolChicEncoder, theirs: CoolChicEncoder) -> None:
+    """Put shorter filters into longer ones; a filter's last weight is its middle."""
+    for kind in ("x2", "preconcat"):
+        pairs = zip(getattr(ours.upsampling, kind), getattr(theirs.upsampling, kind), strict=True)
+        for own, found in pairs:
+            own.weight.zero_()
+            own.weight[-len(found.weight) :] = found.weight
+
+
+def _grow_layer(output: Layer, side: Layer | None, linear: Layer) -> None:
+    """Put a linear layer into the stabiliser, or into the only layer there is."""
+    if side is None:
+        _put(output, linear)
+        return
+    _put(side, linear)
+    output.weight.zero_()
+    output.bias.copy_(side.bias)
+    side.bias.zero_()
+
+
+def _put(layer: Layer, linear: Layer) -> None:
+    """Copy a layer into one with as many inputs or more."""
+    layer.weight.zero_()
+    layer.weight[:, : linear.weight.shape[1]] = linear.weight
+    layer.bias.copy_(linear.bias)
