@@ -71,6 +71,19 @@ class PartTarget(Target):
         mse = self._evaluate(as_array(raw[0]))
         return self.evaluation(mse, mse, bits + self.other_bits)
 
+    @cached_property
+    def _shares(self) -> list[float]:
+        """Share of every plane in all samples."""
+        sizes = [plane.numel() for plane in self.planes]
+        return [size / sum(sizes) for size in sizes]
+
+    def _square(self, signal: F32) -> float:
+        """What a change of the frame, float32[3, H, W], adds to the error."""
+        if not signal.size:
+            return 0.0
+        squares = np.mean(signal**2, axis=(1, 2), dtype=np.float64)
+        return float(squares @ self._shares)
+
     def _evaluate(self, raw: F32) -> float:
         raise NotImplementedError
 
@@ -93,11 +106,10 @@ class ResidueTarget(PartTarget):
     @property
     def gains(self) -> Tensor:
         """See :attr:`Target.gains`."""
-        squares = [float(np.mean(reference**2)) for reference in self.warped]
-        gains = [1 / 3, 1 / 3, 1 / 3, sum(squares) / len(squares)]
+        gains = [*self._shares, np.mean([self._square(plane) for plane in self.warped])]
         if len(self.warped) == 2:
-            gains.append(float(np.mean((self.warped[0] - self.warped[1]) ** 2)))
-        return torch.tensor(gains).sqrt()
+            gains.append(self._square(self.warped[0] - self.warped[1]))
+        return torch.tensor(gains, dtype=torch.float32).sqrt()
 
     def window(self, rows: slice, columns: slice) -> ResidueTarget:
         """Return the same target for a window of the picture; see :meth:`Target.window`."""
@@ -136,12 +148,12 @@ class MotionTarget(PartTarget):
     @property
     def gains(self) -> Tensor:
         """See :attr:`Target.gains`."""
-        squares = []
-        for reference in self.references:
-            for axis in (1, 0):
-                slopes = np.diff(reference[..., :3], axis=axis)
-                squares.append(float(np.mean(slopes**2)) if slopes.size else 0.0)
-        return torch.tensor(squares).sqrt() / len(self.references)
+        squares = [
+            self._square(np.diff(reference[..., :3], axis=axis).transpose(2, 0, 1))
+            for reference in self.references
+            for axis in (1, 0)
+        ]
+        return torch.tensor(squares, dtype=torch.float32).sqrt() / len(self.references)
 
     def _evaluate(self, raw: F32) -> float:
         mse, _ = self.comparison.evaluate([self.residue, raw])

@@ -35,11 +35,12 @@ class VectorTarget(Target):
 
     @property
     def weight(self) -> float:
-        """What a squared error in pixels counts: vectors of more than a pixel are normalised."""
+        """What a squared error in pixels counts: less if the vectors range over more than one."""
         vectors = torch.stack(self.planes)
         if float(vectors.abs().max()) <= 1.0:
             return 1.0
-        return float(vectors.max() - vectors.min()) ** -2
+        # Equal vectors have no range: their errors count as those of small ones do.
+        return max(float(vectors.max() - vectors.min()), 1.0) ** -2
 
     def distortion(self, raw: Tensor, *, rounded: bool) -> Tensor:  # noqa: ARG002
         """Weighted squared error of an output, shape (1, C, h, w)."""

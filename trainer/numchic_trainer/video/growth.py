@@ -14,7 +14,7 @@ import torch
 from numchic_trainer.model.arm import ArmLinear
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.model.inter import InterEncoder
-from numchic_trainer.model.synthesis import SynthesisConv2d
+from numchic_trainer.model.synthesis import Synthesis, SynthesisConv2d
 
 Layer = ArmLinear | SynthesisConv2d
 
@@ -34,11 +34,7 @@ def grow(large: InterEncoder, linear: InterEncoder) -> None:
             _grow_latents(ours, theirs)
             _grow_filters(ours, theirs)
             _grow_layer(ours.arm.output, ours.arm.stabiliser, theirs.arm.output)
-            forms = zip(ours.synthesis.trunk, ours.synthesis.layer_forms, strict=True)
-            *_, output = (layer for layer, form in forms if form.k_size == 1)
-            linear_layer = cast("SynthesisConv2d", theirs.synthesis.trunk[0])
-            side = ours.synthesis.stabiliser
-            _grow_layer(cast("SynthesisConv2d", output), side, linear_layer)
+            _grow_synthesis(ours.synthesis, cast("SynthesisConv2d", theirs.synthesis.trunk[0]))
 
 
 def _grow_latents(ours: CoolChicEncoder, theirs: CoolChicEncoder) -> None:
@@ -58,6 +54,14 @@ def _grow_filters(ours: CoolChicEncoder, theirs: CoolChicEncoder) -> None:
         for own, found in pairs:
             own.weight.zero_()
             own.weight[-len(found.weight) :] = found.weight
+
+
+def _grow_synthesis(ours: Synthesis, linear: SynthesisConv2d) -> None:
+    layers = cast("list[SynthesisConv2d]", [*ours.trunk])
+    while layers[-1].residual:  # which gives its input if its parameters are zero
+        for parameter in layers.pop().parameters():
+            parameter.zero_()
+    _grow_layer(layers[-1], ours.stabiliser, linear)
 
 
 def _grow_layer(output: Layer, side: Layer | None, linear: Layer) -> None:

@@ -143,7 +143,7 @@ class _Trial:
             _show_reference(self._model)
         else:
             if task.donor is not None:
-                _take_networks(self._model, task.donor)
+                take_networks(self._model, task.donor)
             if task.vectors is not None:
                 self._start_motion(task.vectors)
         self._accept()
@@ -226,7 +226,7 @@ def _show_reference(model: InterEncoder) -> None:
         set_alpha(model, 1.0)
 
 
-def _take_networks(model: InterEncoder, donor: Frame) -> None:
+def take_networks(model: InterEncoder, donor: Frame) -> None:
     """Take the networks of a coded frame as far as there are any of the same sizes.
 
     Of layers with other numbers of outputs, what both have is taken: a P frame lacks what belongs
@@ -235,7 +235,7 @@ def _take_networks(model: InterEncoder, donor: Frame) -> None:
     for part, coded in zip(model.parts, donor.parts, strict=True):
         found = load_model(coded)
         if _sizes_of(found) != _sizes_of(part):
-            return
+            continue
         theirs = dict(found.named_parameters())
         with torch.no_grad():
             for name, own in part.named_parameters():
