@@ -34,6 +34,7 @@ from numchic_trainer.write import load_model
 _FIRST_SHARE = 1 / 4  # of all iterations, before larger networks are tried
 _CANDIDATE_SHARE = 1 / 8  # of all iterations, for each of them
 _MAX_CANDIDATES = 2
+_LEAST_FOR_CHOICE = 200  # iterations; with fewer, nothing larger has time to pay
 
 # Of larger networks: the share of the loss that they gain, and their bytes beyond the linear ones.
 _GAINS: dict[InterPreset, tuple[float, int]] = {
@@ -89,7 +90,7 @@ def train_inter(task: InterTask, workers: Workers, tick: Tick) -> tuple[InterPre
     if wanted == "auto":
         n_first = round(n_left * _FIRST_SHARE)
         best.run(_phase("first", task, n_first))
-        larger = _worthwhile(best.score(), task.target)
+        larger = _worthwhile(best.score(), task.target) if n_left >= _LEAST_FOR_CHOICE else []
         n_short = round(n_left * _CANDIDATE_SHARE) if larger else 0
         trials = [best, *(_Trial(task, preset, workers, tick) for preset in larger)]
         for trial in trials[1:]:
