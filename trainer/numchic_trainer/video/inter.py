@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -106,7 +106,7 @@ def _best_trial(task: InterTask, workers: Workers, tick: Tick) -> _Trial:
         n_left -= n_first
     elif wanted not in ("auto", "linear"):
         linear.run(_phase("first", task, n_first))
-        trials = [linear.grown(wanted)]
+        trials = [linear.grown(cast("InterPreset", wanted))]
         n_left -= n_first
     if len(trials) > 1:
         for trial in trials:
