@@ -17,9 +17,10 @@ from numchic.picture import Picture
 from numchic.references import shifted_reference
 from numchic_bitstream import read_stream
 from numchic_bitstream.arrays import F32, F64
+from numchic_bitstream.structure import FrameDataType
 from numchic_trainer import VideoConfig, encode_video
 from numchic_trainer.kernels.workers import Workers
-from numchic_trainer.quality import plane_error, psnr
+from numchic_trainer.quality import mean_squared_error, plane_error, psnr
 from numchic_trainer.training.comparison import InterComparison
 from numchic_trainer.training.target import Target
 from numchic_trainer.video.flow import block_vectors, estimate_flow
@@ -207,3 +208,23 @@ def test_a_chain_of_frames_does_not_drift() -> None:
         for report in result.frames
     )  # fmt: skip
     assert stream.header.n_bytes_header + n_bytes + result.trailer_bytes == len(result.stream)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "size"),
+    [("rgb", (1, 1)), ("yuv444", (1, 37)), ("yuv444", (37, 1)), ("yuv420", (2, 2))],
+)
+def test_the_smallest_pictures(data_type: FrameDataType, size: tuple[int, int]) -> None:
+    frames = [waves(t, size, data_type) for t in (0, 9, 4)]
+    config = dataclasses.replace(
+        QUICK, iterations=4, structure="random-access:2", inter_iterations=(8,)
+    )
+    result = encode_video(frames, config)
+    assert [report.kind for report in result.frames] == [*"IPB"]
+    for report, decoded in zip(
+        sorted(result.frames, key=lambda r: r.index),
+        numchic.decode_frames(result.stream),
+        strict=True,
+    ):
+        mse = mean_squared_error(frames[report.index], decoded)
+        assert report.mse == pytest.approx(mse, rel=1e-12)
