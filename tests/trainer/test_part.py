@@ -79,9 +79,7 @@ def test_the_loss_is_that_of_the_frame_and_of_all_networks(name: str) -> None:
         loss = optimise_integers(part, target_of(model, target, Workers()), 0, loss)
     assert loss < before
     found = SweepEngine(model, 0, Workers()).evaluate(target)
-    assert loss == pytest.approx(
-        found.loss + target.rate_weight() * model.network_bits(), rel=1e-6
-    )
+    assert loss == pytest.approx(found.loss + target.rate_weight() * model.network_bits(), rel=1e-6)
 
 
 def test_a_large_residue_is_judged_by_blocks() -> None:

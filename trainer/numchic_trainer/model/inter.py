@@ -69,6 +69,7 @@ class InterEncoder(ParameterModule):
         self.motion = MotionEncoder(motion, generator)
         self.references = tuple(references)
         self.warp_size = warp_size
+        self._planes: list[Tensor] = []
         set_alpha(self, ALPHA_AT_START)
 
     @property
@@ -109,13 +110,19 @@ class InterEncoder(ParameterModule):
         """
         vectors = nn.functional.interpolate(motion, list(residue.shape[-2:]), mode="nearest")[0]
         warped = [
-            warp(self._reference(i).to(residue), vectors[2 * i : 2 * i + 2], self.warp_size)
-            for i in range(len(self.references))
+            warp(reference, vectors[2 * i : 2 * i + 2], self.warp_size)
+            for i, reference in enumerate(self._planes_like(residue))
         ]
         return combine(residue[0], warped)[None]
 
-    def _reference(self, i: int) -> Tensor:
-        return torch.from_numpy(self.references[i])[..., :3].permute(2, 0, 1)
+    def _planes_like(self, residue: Tensor) -> list[Tensor]:
+        """References as float[3, H, W] where and as another tensor is."""
+        if not self._planes or self._planes[0].device != residue.device:
+            self._planes = [
+                torch.from_numpy(reference)[..., :3].permute(2, 0, 1).to(residue)
+                for reference in self.references
+            ]
+        return [planes.to(residue) for planes in self._planes]
 
     def evaluate(self) -> tuple[Tensor, float]:
         """Signal and bits with rounded latents, without gradient."""

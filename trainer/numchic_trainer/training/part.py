@@ -81,8 +81,8 @@ class PartTarget(Target):
         """What a change of the frame, float32[3, H, W], adds to the error."""
         if not signal.size:
             return 0.0
-        squares = np.mean(signal**2, axis=(1, 2), dtype=np.float64)
-        return float(squares @ self._shares)
+        squares = [float(np.mean(plane**2, dtype=np.float64)) for plane in signal]
+        return float(np.dot(squares, self._shares))
 
     def _evaluate(self, raw: F32) -> float:
         raise NotImplementedError

@@ -100,6 +100,11 @@ class Target:
             return self
         return dataclasses.replace(self, measure=_SQUARED_ERROR)
 
+    def to(self, device: str) -> Self:
+        """Return the same target on a device; its distortion has nothing on one."""
+        y, u, v = (plane.to(device) for plane in self.planes)
+        return dataclasses.replace(self, planes=(y, u, v))
+
     def at(self, lmbda: float) -> Target:
         """Return the same target with another price of bits."""
         return dataclasses.replace(self, lmbda=lmbda)

@@ -59,13 +59,13 @@ class VideoConfig(TrainConfig):
         words={"auto": None},
     )
     lambda_by_level: tuple[float, ...] = setting(
-        (1.0, 1.5, 2.25, 3.0),
+        (0.7, 1.0, 1.25, 1.5),
         by_level(number(float, 1e-3, 1e3)),
         "The lambda of a frame is that of the video times this factor: what fewer frames are "
         "predicted from may be worse.",
     )
     intra_lambda: float = setting(
-        0.4,
+        0.3,
         number(float, 1e-3, 1e3),
         "The lambda of I frames has this factor if others are predicted from them.",
     )

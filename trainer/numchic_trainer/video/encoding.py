@@ -50,7 +50,7 @@ from numchic_trainer.write import check_stream, empty_part
 
 __all__ = ["VideoEvent", "VideoResult", "encode_video"]
 
-_AUTO: InterPreset = "lop"  # the largest networks that P and B frames may choose themselves
+_AUTO: InterPreset = "hop"  # the largest networks that P and B frames may choose themselves
 
 Outcomes = Generator[tuple[FrameTask, CodedFrame | Exception], None, None]
 Run = Callable[[Iterable[FrameTask | None]], Outcomes]

@@ -164,9 +164,9 @@ def _encode_intra(task: FrameTask, tick: Tick) -> tuple[Frame, str]:
 
 def _encode_inter(task: FrameTask, tick: Tick) -> tuple[Frame, str, dict[str, Any]]:
     config, picture = task.config, task.picture
-    with surroundings("cpu"), Workers(config.threads or available_cores()) as workers:
-        target = Target.of_picture(picture, task.lmbda)
-        luma = target.planes[0].numpy()
+    with surroundings(config.device), Workers(config.threads or available_cores()) as workers:
+        target = Target.of_picture(picture, task.lmbda, config.device)
+        luma = target.planes[0].cpu().numpy()
         flows, references, vectors = [], [], []
         for reference in task.references:
             unshifted = shifted_reference(reference, (0, 0))[..., 0]

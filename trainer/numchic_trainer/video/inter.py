@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Training of a P or B frame: candidates, main phase, quantisation (video-training, 4 to 14).
 
-Candidates differ in the sizes of their networks and in what they start from. All are trained for a
-while; the best one, the bits of its networks counted, is trained on.
+Linear networks are trained first. Larger ones that may pay for their bits grow out of them; all are
+trained for a while, and the best one, the bits of its networks counted, is trained on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -34,6 +34,7 @@ from numchic_trainer.write import load_model
 _FIRST_SHARE = 1 / 4  # of all iterations, before larger networks are tried
 _CANDIDATE_SHARE = 1 / 8  # of all iterations, for each of them
 _MAX_CANDIDATES = 2
+_LEAST_FOR_CHOICE = 200  # iterations; with fewer, nothing larger has time to pay
 
 # Of larger networks: the share of the loss that they gain, and their bytes beyond the linear ones.
 _GAINS: dict[InterPreset, tuple[float, int]] = {
@@ -47,7 +48,7 @@ _GAINS: dict[InterPreset, tuple[float, int]] = {
 _N_MOTION = 150  # iterations on motion alone, which take a tenth of the time
 _MOTION_RATE = 20.0  # price of the bits of a motion that is trained alone
 _LEARNING_RATE = 2e-2
-_NETWORK_RATE = 1.0
+_NETWORK_RATE = 1.0  # unless the settings say something else
 
 Tick = Callable[[str], None]
 """Called after every iteration with the name of the phase; what it raises ends the training."""
@@ -82,30 +83,38 @@ class InterTask:
 
 def train_inter(task: InterTask, workers: Workers, tick: Tick) -> tuple[InterPreset, InterEncoder]:
     """Return the best model for a frame, quantised, and the name of its sizes."""
-    n_left = task.config.n_inter_iterations(task.level)
-    wanted = at_level(task.config.inter_preset, task.level)
-    best = _Trial(task, "linear" if wanted == "auto" else wanted, workers, tick)
-    best.begin()
-    if wanted == "auto":
-        n_first = round(n_left * _FIRST_SHARE)
-        best.run(_phase("first", task, n_first))
-        larger = _worthwhile(best.score(), task.target)
-        n_short = round(n_left * _CANDIDATE_SHARE) if larger else 0
-        trials = [best, *(_Trial(task, preset, workers, tick) for preset in larger)]
-        for trial in trials[1:]:
-            trial.grow(best)
-        for trial in trials if larger else []:
-            trial.run(_phase("candidate", task, n_short))
-        n_left -= n_first + n_short * len(trials)
-        best = min(trials, key=_Trial.score)
-    best.run(_phase("main", task, n_left))
-    finished = [best.finish()]
-    if best.preset != "skip":
-        skip = _Trial(task, "skip", workers, tick)
-        skip.begin()
-        finished.append(skip.finish())
+    skip = _Trial(task, "skip", workers, tick)
+    skip.begin()
+    finished = [skip.finish()]
+    if at_level(task.config.inter_preset, task.level) != "skip":
+        finished.append(_best_trial(task, workers, tick).finish())
     _, preset, model = min(finished, key=lambda found: found[0])
     return preset, model
+
+
+def _best_trial(task: InterTask, workers: Workers, tick: Tick) -> _Trial:
+    """Train linear networks, then those that grow out of them, and the best of these on."""
+    n_left = task.config.n_inter_iterations(task.level)
+    n_first, n_short = round(n_left * _FIRST_SHARE), round(n_left * _CANDIDATE_SHARE)
+    wanted = at_level(task.config.inter_preset, task.level)
+    linear = _Trial(task, "linear", workers, tick)
+    linear.begin()
+    trials = [linear]
+    if wanted == "auto" and n_left >= _LEAST_FOR_CHOICE:
+        linear.run(_phase("first", task, n_first))
+        trials += map(linear.grown, _worthwhile(linear.score(), task.target))
+        n_left -= n_first
+    elif wanted not in ("auto", "linear"):
+        linear.run(_phase("first", task, n_first))
+        trials = [linear.grown(cast("InterPreset", wanted))]
+        n_left -= n_first
+    if len(trials) > 1:
+        for trial in trials:
+            trial.run(_phase("candidate", task, n_short))
+        n_left -= n_short * len(trials)
+    best = min(trials, key=_Trial.score)
+    best.run(_phase("main", task, n_left))
+    return best
 
 
 def _worthwhile(loss: float, target: Target) -> list[InterPreset]:
@@ -132,9 +141,8 @@ class _Trial:
         height, width = task.target.planes[0].shape
         residue, motion = inter_architecture(preset, len(task.references), (height, width))
         generator = torch.Generator().manual_seed(task.seed)
-        self._model = InterEncoder(
-            residue, motion, task.references, task.config.warp_size, generator
-        )
+        model = InterEncoder(residue, motion, task.references, task.config.warp_size, generator)
+        self._model = model.to(task.target.planes[0].device)
 
     def begin(self) -> None:
         """Start from what the donor and the estimated motion tell."""
@@ -148,10 +156,12 @@ class _Trial:
                 self._start_motion(task.vectors)
         self._accept()
 
-    def grow(self, linear: _Trial) -> None:
-        """Start from where a linear model is."""
-        grow(self._model, linear._model)
-        self._accept()
+    def grown(self, preset: InterPreset) -> _Trial:
+        """Return larger networks that start where these, linear ones, are."""
+        larger = _Trial(self._task, preset, self._workers, self._tick)
+        grow(larger._model, self._model)
+        larger._accept()
+        return larger
 
     def _accept(self) -> None:
         self._training = self._new_training()
@@ -175,7 +185,7 @@ class _Trial:
     def _learn_motion(self, vectors: F32) -> None:
         """Train the motion alone to give the vectors."""
         task, motion = self._task, self._model.motion
-        planes = tuple(torch.from_numpy(plane) for plane in vectors)
+        planes = tuple(torch.from_numpy(vectors).to(task.target.planes[0].device))
         price = _MOTION_RATE * task.target.lmbda
         target = VectorTarget(planes, price, n_pixels_of_frame=task.target.n_pixels)
         training = Training(motion, target, task.seed, self._workers)
@@ -202,9 +212,9 @@ class _Trial:
         return self._loss(self._training) + self._task.target.rate_weight() * bits
 
     def finish(self) -> tuple[float, InterPreset, InterEncoder]:
-        """Quantise; loss of the frame with all bits but those of headers, sizes and model."""
+        """Quantise, on the CPU; loss of the frame with all bits but those of headers."""
         self._training.engine.release()
-        model, target = self._model, self._task.target
+        model, target = self._model.to("cpu"), self._task.target.to("cpu")
         model.forget_quantisation()
         steps = ((model.motion, motion_target), (model.residue, residue_target))
         for part, target_of in steps:
@@ -255,9 +265,11 @@ def _sizes_of(model: CoolChicEncoder) -> tuple[object, ...]:
 
 
 def _phase(name: str, task: InterTask, n_iterations: int) -> Phase:
+    config = task.config
     return Phase(
-        name, n_iterations, 20, 1, task.target.lmbda, _LEARNING_RATE, True,
-        (0.5, 0.08), (0.2, 0.15), task.config.latent_betas, _NETWORK_RATE, True, n_gentle=20,
+        name, n_iterations, 20, 1, task.target.lmbda, _LEARNING_RATE, True, (0.5, 0.08),
+        (0.2, 0.15), config.latent_betas,
+        _NETWORK_RATE if config.network_rate is None else config.network_rate, True, n_gentle=20,
     )  # fmt: skip
 
 
