@@ -57,7 +57,7 @@ def test_grown_networks_can_learn() -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     for part in large.parts:
         for layer in part.synthesis.trunk[1:]:
-            assert all(bool(p.grad.any()) for p in layer.parameters())
+            assert all(p.grad is not None and p.grad.any() for p in layer.parameters())
 
 
 def coded(case: InterCase) -> Frame:

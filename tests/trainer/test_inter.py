@@ -13,6 +13,7 @@ import torch
 
 from inter_frames import LAMBDA, InterCase
 from numchic.picture import Picture
+from numchic.references import shifted_reference
 from numchic_bitstream import Frame, FrameHeader
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.inter import InterEncoder, set_alpha
@@ -27,6 +28,7 @@ from numchic_trainer.training.sweep import SweepEngine
 from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Training
 from numchic_trainer.video.frame import decode
+from numchic_trainer.video.models import inter_architecture
 from numchic_trainer.write import write_model
 
 STEP = Step(0, 0.3, 0.0, 1e-2, 1e-2, 1.0)
@@ -62,8 +64,8 @@ def single() -> Iterator[None]:
 
 def wide(model: InterEncoder, target: Target) -> tuple[InterEncoder, Target]:
     """The same in double precision, which no kernel can do."""
-    parameters = (part.param for part in model.parts)
-    plain = InterEncoder(*parameters, model.references, model.warp_size).double()
+    residue, motion = (part.param for part in model.parts)
+    plain = InterEncoder(residue, motion, model.references, model.warp_size).double()
     plain.load_state_dict(model.state_dict())
     y, u, v = (plane.double() for plane in target.planes)
     return plain, dataclasses.replace(target, planes=(y, u, v))
@@ -184,9 +186,9 @@ def test_training_starts_from_nearly_the_reference() -> None:
 
 def test_equal_references_are_as_good_as_one() -> None:
     case = CASES["B lop"]
-    model = case.model()
-    one = model.references[0]
-    model.references = (one, one)
+    residue, motion = inter_architecture(case.preset, 2, case.size)
+    one = shifted_reference(case.references()[0], (0, 0))
+    model = InterEncoder(residue, motion, (one, one), case.warp_size)
     set_alpha(model, 1.0)
     raw, _ = model.evaluate()
     np.testing.assert_allclose(raw[0].permute(1, 2, 0).numpy(), one[:, :, :3], atol=1e-5)

@@ -194,7 +194,9 @@ class _Trial:
         motion.set_param(training.result())
 
     def run(self, phase: Phase) -> None:
-        """Train through one more phase."""
+        """Train through one more phase, which may be empty."""
+        if not phase.n_iterations:
+            return
         self._training.phases.append(phase)
         self._advance(self._training)
         self._model.set_param(self._training.result())
