@@ -35,12 +35,10 @@ def grow(large: InterEncoder, linear: InterEncoder) -> None:
             _grow_filters(ours, theirs)
             _grow_layer(ours.arm.output, ours.arm.stabiliser, theirs.arm.output)
             forms = zip(ours.synthesis.trunk, ours.synthesis.layer_forms, strict=True)
-            pointwise = [
-                cast("SynthesisConv2d", layer) for layer, form in forms if form.k_size == 1
-            ]
+            *_, output = (layer for layer, form in forms if form.k_size == 1)
             linear_layer = cast("SynthesisConv2d", theirs.synthesis.trunk[0])
-            output = cast("SynthesisConv2d", pointwise)
-            _grow_layer(output, ours.synthesis.stabiliser, linear_layer)
+            side = ours.synthesis.stabiliser
+            _grow_layer(cast("SynthesisConv2d", output), side, linear_layer)
 
 
 def _grow_latents(ours: CoolChicEncoder, theirs: CoolChicEncoder) -> None:
