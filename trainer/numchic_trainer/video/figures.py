@@ -34,7 +34,10 @@ MAX_DRAWN = 96
 """Frames of a structure that are drawn, so that each can be told from the others."""
 
 _WIDTH = 13.0  # inches
+_CHART = 10.5  # of which a chart has so many beside its legend
+_FEW = 6  # frames that do not fill the width of a chart
 _WIDEST = 40.0
+_MARKS = ((0.5, 5.0), (0.8, 14.0))  # dots and dashes: share of the distance, largest size
 _MAX_GAIN = 64
 _LEAST_MOTION = 0.1  # pixels: motion that is shorter is not made to look like motion
 _N_ARROWS = 24  # along the longer side
@@ -100,8 +103,8 @@ def courses(frames: Sequence[FrameReport], planes: Sequence[str]) -> Figure:
             )
     lower.set_xlabel(", ".join(_described(frames)), fontsize=9)
     lower.set_yticks([])
-    lower.xaxis.get_major_locator().set_params(integer=True)
-    lower.set_xlim(-0.6, n - 0.4)
+    lower.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    lower.set_xlim(-0.6, max(n, _FEW) - 0.4)
     for axes in (upper, middle, lower):
         axes.tick_params(labelsize=8)
     return figure
@@ -134,8 +137,9 @@ def _draw_bytes(axes: Axes, frames: Sequence[FrameReport]) -> None:
         title += "; the highest bars are cut"
         cut = [frame for frame in frames if frame.n_bytes > limit]
         for frame in cut if len(cut) <= MAX_DRAWN else ():
+            side = "left" if 2 * frame.index < n else "right"  # where there is room
             axes.text(
-                frame.index, 0.97, f"{frame.n_bytes}", ha="center", va="top", fontsize=8,
+                frame.index, 0.97, f"{frame.n_bytes}", ha=side, va="top", fontsize=8,
                 transform=axes.get_xaxis_transform(), bbox={"fc": "white", "lw": 0, "pad": 1},
             )  # fmt: skip
     axes.set_title(title, fontsize=9)
@@ -154,16 +158,19 @@ def _draw_quality(axes: Axes, frames: Sequence[FrameReport], planes: Sequence[st
     x = [frame.index for frame in frames]
     shades = ("#222222", "#777777", "#aaaaaa")
     for i, (plane, shade) in enumerate(zip(planes, shades, strict=True)):
-        axes.plot(x, [frame.psnr[i] for frame in frames], color=shade, lw=1, label=plane)
-    size = 25.0 if len(frames) <= MAX_DRAWN else 6.0
+        axes.plot(
+            x, [frame.psnr[i] for frame in frames], color=shade, lw=1, marker=".", ms=2, label=plane
+        )
+    distance = 72 * _CHART / max(len(frames), _FEW)  # of two frames, in points
+    dot, dash = (float(np.clip(share * distance, 1.5, most)) for share, most in _MARKS)
     colours = [KIND_COLOURS[frame.kind] for frame in frames]
-    axes.scatter(x, [frame.psnr[0] for frame in frames], size, colours, zorder=3)
+    axes.scatter(x, [frame.psnr[0] for frame in frames], dot**2, colours, zorder=3)
     predicted = [frame for frame in frames if frame.prediction_psnr is not None]
     if predicted:
         axes.scatter(
             [frame.index for frame in predicted],
             [frame.prediction_psnr[0] for frame in predicted if frame.prediction_psnr is not None],
-            8 * size, [KIND_COLOURS[frame.kind] for frame in predicted], marker="_",
+            dash**2, [KIND_COLOURS[frame.kind] for frame in predicted], marker="_",
             zorder=2, label=f"{planes[0]} of the\nprediction",
         )  # fmt: skip
     axes.set_title("PSNR of every plane / dB", fontsize=9)
