@@ -15,11 +15,13 @@ from PIL import Image
 
 import numchic
 from numchic import Picture
+from numchic.command.cli import main as command
 from numchic.v5.frame import to_samples
 from numchic_bitstream import UsageError, read_stream
 from numchic_bitstream.structure import FrameDataType
 from numchic_trainer import VideoConfig, VideoResult, encode_video
 from numchic_trainer.benchmark import main
+from numchic_trainer.command.table import read_table
 from numchic_trainer.quality import plane_error, psnr
 from numchic_trainer.video import figures
 from numchic_trainer.video.benchmark import ABLATIONS, nearest_anchors, parse_settings
@@ -127,6 +129,27 @@ def test_all_files_are_there(frames: list[Picture], structure: str, tmp_path: Pa
     assert f"<td>{len(encoded.stream) - encoded.trailer_bytes}</td>" in page
 
 
+def test_on_the_command_line(tmp_path: Path) -> None:
+    source, log = tmp_path / "waves_32x24.yuv", tmp_path / "log.csv"
+    source.write_bytes(b"".join(picture.to_bytes() for picture in clip(3)))
+    outcome = CliRunner().invoke(
+        command,
+        [
+            "encode", str(source), str(tmp_path / "a.cool"), "--preset", "lop",
+            "--iterations", "4", "--inter-preset", "tiny", "--inter-iterations", "6",
+            "--report", str(tmp_path / "report"), "--log", str(log),
+        ],
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    assert (tmp_path / "report" / "index.html").is_file()
+    intra, p, b = read_table(log)
+    assert (intra["kind"], p["kind"], b["kind"]) == ("I", "P", "B")
+    assert (intra["alpha"], intra["prediction_psnr_1"], p["beta"]) == ("", "", "")
+    assert 0 <= float(b["beta"]) <= 1
+    assert float(p["alpha"]) > 0.5
+    assert float(p["prediction_psnr_3"]) > 5
+
+
 def test_same_input_same_report_and_chosen_frames(
     source: list[Picture], result: VideoResult, tmp_path: Path
 ) -> None:
@@ -153,13 +176,12 @@ def reports(result: VideoResult, n: int) -> list[FrameReport]:
 
 
 def test_long_videos(result: VideoResult) -> None:
-    for n in (97, 4095):
-        frames = reports(result, n)
-        for figure in (figures.structure(frames), figures.courses(frames, ("Y", "U", "V"))):
-            width, height = figure.get_size_inches()
-            assert width <= 40
-            assert height <= 10
-            figure.canvas.draw()
+    frames = reports(result, 4095)
+    for figure in (figures.structure(frames), figures.courses(frames, ("Y", "U", "V"))):
+        figure.canvas.draw()
+        width, height = figure.get_size_inches()
+        assert width <= 40
+        assert height <= 10
 
 
 def test_notable_frames(result: VideoResult) -> None:

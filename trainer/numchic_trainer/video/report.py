@@ -258,7 +258,7 @@ def _rows(kind: str, rows: Iterable[str]) -> str:
     return f'<table class="{kind}">\n{lines}\n</table>'
 
 
-def _image(name: str, kind: str = "") -> str:
+def _image(name: str, kind: str = "picture") -> str:
     return f'<p class="{kind}"><img src="{name}.png" alt="{name}"></p>'
 
 
