@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.quiver import Quiver
 from PIL import Image
 
 import numchic
@@ -29,7 +30,7 @@ from numchic_trainer.video.figures import colours_of
 from numchic_trainer.video.frame import FrameReport
 from numchic_trainer.video.frames import to_frames
 from numchic_trainer.video.report import notable_frames, write_video_report
-from numchic_trainer.video.signals import signals_of
+from numchic_trainer.video.signals import Signals, signals_of
 
 QUICK: dict[str, Any] = {
     "preset": "lop",
@@ -182,6 +183,33 @@ def test_long_videos(result: VideoResult) -> None:
         width, height = figure.get_size_inches()
         assert width <= 40
         assert height <= 10
+
+
+def test_the_highest_bars_are_cut(result: VideoResult) -> None:
+    frames = sorted(result.frames, key=lambda frame: frame.index)
+    frames[0] = dataclasses.replace(frames[0], n_bytes=9000, residue_latent_bytes=9000)
+    axes = figures.courses(frames, ("Y", "U", "V")).axes[0]
+    assert axes.get_ylim()[1] < 1000
+    assert [text.get_text() for text in axes.texts] == ["9000"]
+    assert axes.get_title().endswith("cut")
+
+
+def test_motion_is_drawn(source: list[Picture], result: VideoResult) -> None:
+    report = next(frame for frame in result.frames if frame.kind == "P")
+    picture, height, width = source[report.index], 24, 32
+    ones = np.ones((height, width), np.float32)
+    motion = np.stack([3 * ones, -4 * ones])[None]
+    signals = Signals(np.stack(3 * [0 * ones]), ones / 2, None, motion, picture)
+    moved = dataclasses.replace(report, global_flow=(7, -5))
+    *_, alpha, axes, empty, _ = figures.pictures(moved, picture, picture, signals).axes
+    assert alpha.get_title().startswith("alpha, share of the prediction: mean 0.500")
+    title = f"motion from frame {report.references[0]}: up to 5.00 pixels\nafter a shift by (7, -5)"
+    assert axes.get_title() == title
+    (arrows,) = axes.collections
+    assert isinstance(arrows, Quiver)
+    np.testing.assert_array_equal(np.asarray(arrows.U), 3)
+    np.testing.assert_array_equal(np.asarray(arrows.V), -4)
+    assert not empty.axison
 
 
 def test_notable_frames(result: VideoResult) -> None:
