@@ -198,11 +198,13 @@ def test_motion_is_drawn(source: list[Picture], result: VideoResult) -> None:
     report = next(frame for frame in result.frames if frame.kind == "P")
     picture, height, width = source[report.index], 24, 32
     ones = np.ones((height, width), np.float32)
-    motion = np.stack([3 * ones, -4 * ones])[None]
-    signals = Signals(np.stack(3 * [0 * ones]), ones / 2, None, motion, picture)
+    motion = np.stack([3 * ones, -4 * ones])[None].astype(np.float32)
+    nothing = np.zeros((3, height, width), np.float32)
+    alpha = np.full((height, width), 0.5, np.float32)
+    signals = Signals(nothing, alpha, None, motion, picture)
     moved = dataclasses.replace(report, global_flow=(7, -5))
-    *_, alpha, axes, empty, _ = figures.pictures(moved, picture, picture, signals).axes
-    assert alpha.get_title().startswith("alpha, share of the prediction: mean 0.500")
+    *_, share, axes, empty, _ = figures.pictures(moved, picture, picture, signals).axes
+    assert share.get_title().startswith("alpha, share of the prediction: mean 0.500")
     title = f"motion from frame {report.references[0]}: up to 5.00 pixels\nafter a shift by (7, -5)"
     assert axes.get_title() == title
     (arrows,) = axes.collections

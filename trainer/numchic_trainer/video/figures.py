@@ -41,6 +41,7 @@ _MARKS = ((0.5, 5.0), (0.8, 14.0))  # dots and dashes: share of the distance, la
 _MAX_GAIN = 64
 _LEAST_MOTION = 0.1  # pixels: motion that is shorter is not made to look like motion
 _N_ARROWS = 24  # along the longer side
+_ARROW = 0.2  # of the greatest length: shorter arrows are dots, which say nothing
 
 
 def structure(frames: Sequence[FrameReport]) -> Figure:
@@ -297,7 +298,7 @@ def _draw_motion(axes: Axes, vectors: F32, name: str, flow: Sequence[int]) -> No
     step = max(1, round(max(height, width) / _N_ARROWS))
     rows, columns = np.arange(step // 2, height, step), np.arange(step // 2, width, step)
     y, x = (places.ravel() for places in np.meshgrid(rows, columns, indexing="ij"))
-    y, x = (places[length[y, x] > 0.1 * limit] for places in (y, x))
+    y, x = (places[length[y, x] > _ARROW * limit] for places in (y, x))
     if x.size:
         axes.quiver(
             x, y, *field[:, y, x], angles="xy", scale_units="xy", scale=limit / step,
