@@ -98,8 +98,7 @@ def measure_clip(
     Yields
     ------
     dict
-        A row for every encode, then for every other encoder that which is nearest to the least loss
-        of these.
+        A row for every encode, then those of :func:`anchor_rows` for the least loss of these.
     """
     variants = {"": {}, **(ABLATIONS if ablations else {})}
     with open_video(clip, frames=frames) as reader:
@@ -113,7 +112,7 @@ def measure_clip(
                 yield rows[-1]
     if anchors is not None:
         least = min(row["loss_x1000"] for row in rows)
-        yield from nearest_anchors(anchors, clip.name, rows[0]["frames"], least)
+        yield from anchor_rows(anchors, clip.name, rows[0]["frames"], least)
 
 
 def _measured(result: VideoResult) -> Row:
@@ -140,7 +139,7 @@ def _measured(result: VideoResult) -> Row:
     }
 
 
-def nearest_anchors(table: Path, clip: str, n_frames: int, loss: float) -> Iterator[Row]:
+def anchor_rows(table: Path, clip: str, n_frames: int, loss: float) -> Iterator[Row]:
     """Yield rows of other encoders for a clip.
 
     Parameters
@@ -151,7 +150,8 @@ def nearest_anchors(table: Path, clip: str, n_frames: int, loss: float) -> Itera
         Name of the file.
     n_frames : int
     loss : float
-        Times 1000; of the rows of an encoder the one that is nearest to it is taken.
+        Times 1000. Of the rows of an encoder those of the least loss and of the loss that is
+        nearest to this one are taken; the latter may be far from what suits the lambda.
 
     Raises
     ------
@@ -160,18 +160,29 @@ def nearest_anchors(table: Path, clip: str, n_frames: int, loss: float) -> Itera
     """
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    nearest: dict[str, Row] = {}
     try:
-        of_clip = [
-            row
-            for row in rows
-            if (row["clip"], row["n_frames"], row["frame"]) == (clip, str(n_frames), "all")
-        ]
-        for row in sorted(of_clip, key=lambda row: -abs(float(row["loss_x1000"]) - loss)):
-            nearest[row["codec"]] = {
-                name: float(row[column]) for name, column in _COLUMNS.items() if row.get(column)
-            } | {"setting": row["setting"]}
+        by_codec: dict[str, list[dict[str, str]]] = {}
+        for row in rows:
+            if (row["clip"], row["n_frames"], row["frame"]) == (clip, str(n_frames), "all"):
+                by_codec.setdefault(row["codec"], []).append(row)
+        for _, found in sorted(by_codec.items()):
+            best = min(found, key=_loss)
+            near = min(found, key=lambda row: abs(_loss(row) - loss))
+            yield from map(_anchor, [best] if near is best else [best, near])
     except (KeyError, ValueError) as error:
         raise UsageError(f"not a table of anchors: {error}", table.name) from error
-    for codec, found in sorted(nearest.items()):
-        yield {"clip": clip, "frames": n_frames, "codec": codec} | found
+
+
+def _loss(row: dict[str, str]) -> float:
+    return float(row["loss_x1000"])
+
+
+def _anchor(row: dict[str, str]) -> Row:
+    """Row of a table of anchors as one of ours."""
+    named = {"clip": row["clip"], "frames": int(row["n_frames"])}
+    measured = {
+        name: int(text) if text.isdigit() else float(text)
+        for name, column in _COLUMNS.items()
+        if (text := row.get(column))
+    }
+    return named | {"codec": row["codec"], "setting": row["setting"]} | measured
