@@ -46,11 +46,11 @@ def texture(seed: int) -> F64:
     def cloud() -> F64:
         noise = np.fft.fft2(rng.standard_normal((_TEXTURE_SIZE, _TEXTURE_SIZE)))
         drawn: F64 = np.fft.ifft2(noise / spectrum**2).real
-        return drawn / drawn.std()
+        drawn /= drawn.std()
+        return drawn
 
     luma = cloud() + 0.7 * np.tanh(8 * cloud() - 2)
-    rgb = np.stack([luma + 0.4 * cloud() for _ in range(3)], 2)
-    return 0.5 + 0.16 * rgb
+    return np.stack([0.5 + 0.16 * luma + 0.06 * cloud() for _ in range(3)], 2)
 
 
 def look(seed: int, y: F64, x: F64) -> F64:
@@ -60,11 +60,13 @@ def look(seed: int, y: F64, x: F64) -> F64:
     down, right = (y - rows)[..., None], (x - columns)[..., None]
 
     def at(dy: int, dx: int) -> F64:
-        return picture[(rows + dy) % _TEXTURE_SIZE, (columns + dx) % _TEXTURE_SIZE]
+        samples: F64 = picture[(rows + dy) % _TEXTURE_SIZE, (columns + dx) % _TEXTURE_SIZE]
+        return samples
 
     upper = (1 - right) * at(0, 0) + right * at(0, 1)
     lower = (1 - right) * at(1, 0) + right * at(1, 1)
-    return np.clip((1 - down) * upper + down * lower, 0, 1)
+    samples: F64 = np.clip((1 - down) * upper + down * lower, 0, 1)
+    return samples
 
 
 def pan(dy: float, dx: float, seed: int = 1) -> Scene:

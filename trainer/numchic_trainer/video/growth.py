@@ -34,13 +34,16 @@ def grow(large: InterEncoder, linear: InterEncoder) -> None:
             _grow_latents(ours, theirs)
             _grow_filters(ours, theirs)
             _grow_layer(ours.arm.output, ours.arm.stabiliser, theirs.arm.output)
-            forms = zip(ours.synthesis.trunk, ours.synthesis.layer_forms, strict=True)
-            pointwise = [
-                cast("SynthesisConv2d", layer) for layer, form in forms if form.k_size == 1
-            ]
+            layers = [cast("SynthesisConv2d", layer) for layer in ours.synthesis.trunk]
             linear_layer = cast("SynthesisConv2d", theirs.synthesis.trunk[0])
-            output = cast("SynthesisConv2d", pointwise)
-            _grow_layer(output, ours.synthesis.stabiliser, linear_layer)
+            _grow_layer(
+                [layer for layer in layers if not layer.residual][-1],
+                ours.synthesis.stabiliser,
+                linear_layer,
+            )
+            for layer in layers:
+                if layer.residual:
+                    layer.bias.zero_()  # the linear model has an alpha of its own
 
 
 def _grow_latents(ours: CoolChicEncoder, theirs: CoolChicEncoder) -> None:
