@@ -35,12 +35,10 @@ def grow(large: InterEncoder, linear: InterEncoder) -> None:
             _grow_filters(ours, theirs)
             _grow_layer(ours.arm.output, ours.arm.stabiliser, theirs.arm.output)
             layers = [cast("SynthesisConv2d", layer) for layer in ours.synthesis.trunk]
+            *_, output = (layer for layer in layers if not layer.residual)
             linear_layer = cast("SynthesisConv2d", theirs.synthesis.trunk[0])
-            _grow_layer(
-                [layer for layer in layers if not layer.residual][-1],
-                ours.synthesis.stabiliser,
-                linear_layer,
-            )
+            side = ours.synthesis.stabiliser
+            _grow_layer(output, side, linear_layer)
             for layer in layers:
                 if layer.residual:
                     layer.bias.zero_()  # the linear model has an alpha of its own
