@@ -129,7 +129,7 @@ class Encode:
     metadata: Metadata | None = None
 
 
-def _settings(structure: str | None, lmbda: float = 1e-3, **more: Any) -> dict[str, Any]:
+def _settings(structure: str | None, lmbda: float = 5e-4, **more: Any) -> dict[str, Any]:
     usual = {"preset": "lop", "iterations": 300, "inter_iterations": (300,)}
     return usual | {"structure": structure, "lmbda": lmbda, **more}
 
@@ -185,7 +185,7 @@ _FORMS = (
 _MOTION = (
     *(
         Encode(f"warp-{taps}", f"A warp of {taps} taps.", ZOOM, 3, (48, 64), _YUV,
-               _settings("random-access", warp_size=taps))
+               _settings("random-access", 1e-4, warp_size=taps))
         for taps in (2, 4, 14)
     ),
     Encode("fast-pan", "Large global translations, forth and back.", pan(-5, 9), 5, (64, 96), _YUV,
@@ -202,7 +202,7 @@ _NETWORKS = (
         Encode(f"inter-{preset}", f"P and B frames of the size {preset}.", DISC, 3, (48, 64), _YUV,
                _settings("random-access", lmbda, inter_preset=(preset,)))
         for preset, lmbda in (
-            ("skip", 1e-3), ("linear", 1e-3), ("tiny", 3e-4), ("vlop", 2e-4), ("lop", 2e-4),
+            ("skip", 5e-4), ("linear", 5e-4), ("tiny", 3e-4), ("vlop", 2e-4), ("lop", 2e-4),
             ("mop", 1e-4), ("hop", 1e-4),
         )
     ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The torch side of the format, as stages for the conformance runner.
+"""The torch side of the format, stills and videos, as stages for the conformance runner.
 
 A stream is loaded into the modules that are trained and goes through their forward pass; writing
 them must give back what was read. Names of stages: :mod:`numchic_conformance.stages`.
