@@ -32,7 +32,8 @@ def test_a_stream_shows_its_clip(wanted: Encode) -> None:
     assert [p.data_type for p in decoded] == [wanted.form[0]] * wanted.n_frames
     assert {p.bitdepth for p in decoded} == {wanted.form[1]}
     assert psnr(fmean(map(mean_squared_error, drawn, decoded))) > 25
-    assert numchic.decode(path_of(wanted), frame=wanted.n_frames - 1) == decoded[-1]
+    last = numchic.decode(path_of(wanted), frame=wanted.n_frames - 1)
+    assert last.to_bytes() == decoded[-1].to_bytes()
 
 
 def test_clips_move() -> None:

@@ -33,6 +33,7 @@ from numchic_bitstream import (
 from numchic_bitstream.v5.parameters import flat_parameters
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.model.warp import combine, warp
+from numchic_trainer.surroundings import surroundings
 from numchic_trainer.write import integer_parameters, load_model, write_model
 
 _MAX_PARAMETER = 1 << 24  # larger integers are not exact in float32
@@ -72,17 +73,18 @@ def decode_stages(data: bytes) -> Stages:
     limits.check("memory_bytes", estimate_memory(stream))
     decoded: dict[int, Picture] = {}
     written = []
-    for i, frame in enumerate(stream.frames):
-        models, signals = [], []
-        for role, part in zip(("residue", "motion"), frame.parts, strict=False):
-            _require_small_parameters(part)
-            models.append(load_model(part).eval())
-            prefix = "" if n_frames == 1 else f"frame{i}.{role}."
-            signals.append((yield from _part_stages(models[-1], prefix)))
-        header = frame.header
-        references = [decoded[index] for index in header.index_references]
-        decoded[header.display_index] = _picture(frame, signals, references)
-        written.append(_rewrite(frame, models))
+    with surroundings("cpu"):
+        for i, frame in enumerate(stream.frames):
+            models, signals = [], []
+            for role, part in zip(("residue", "motion"), frame.parts, strict=False):
+                _require_small_parameters(part)
+                models.append(load_model(part).eval())
+                prefix = "" if n_frames == 1 else f"frame{i}.{role}."
+                signals.append((yield from _part_stages(models[-1], prefix)))
+            header = frame.header
+            references = [decoded[index] for index in header.index_references]
+            decoded[header.display_index] = _picture(frame, signals, references)
+            written.append(_rewrite(frame, models))
     pictures = [decoded[index] for index in range(n_frames)]
     raw = b"".join(picture.to_bytes() for picture in pictures)
     yield "samples", np.frombuffer(raw, pictures[0].planes[0].dtype.newbyteorder("<"))
