@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 import numchic
-from make_trained_videos import ENCODES, Encode, describe, frames, path_of
+from make_trained_videos import ENCODES, Encode, frames, path_of
 from numchic_bitstream import Stream, read_stream, read_trailer
 from numchic_conformance.coverage.facts import stream_facts
 from numchic_conformance.library import default_folder
@@ -45,13 +45,10 @@ def test_clips_move() -> None:
 
 def test_the_suite_is_short_and_has_all_streams() -> None:
     vectors = load_suite(SUITE).vectors
-    assert [v.path.name for v in vectors] == [path_of(wanted).name for wanted in ENCODES]
+    found = [(v.path.name, v.description) for v in vectors]
+    assert found == [(path_of(wanted).name, wanted.description) for wanted in ENCODES]
     assert set(path_of(ENCODES[0]).parent.iterdir()) == {path_of(wanted) for wanted in ENCODES}
     assert sum(v.path.stat().st_size for v in vectors) < 100_000
-
-
-def test_it_is_described_as_it_is() -> None:
-    assert describe() == load_suite(SUITE)
 
 
 def test_every_kind_of_stream(streams: dict[str, Stream]) -> None:
@@ -62,7 +59,9 @@ def test_every_kind_of_stream(streams: dict[str, Stream]) -> None:
     assert forms >= {("yuv420", 8), ("yuv420", 10), ("yuv444", 10), ("rgb", 8), ("rgb", 16)}
     flows = {h.frame_type: set(h.global_flow) - {0} for h in headers if any(h.global_flow)}
     assert flows.keys() == {"P", "B"}
-    facts = frozenset[str]().union(*(stream_facts(path_of(w).read_bytes()) for w in ENCODES))
+    chosen = ("random-access-4", "random-access-8", "listed", "between-intra", "no-trailer")
+    paths = [path_of(wanted) for wanted in ENCODES if wanted.name in chosen]
+    facts = frozenset[str]().union(*(stream_facts(path.read_bytes()) for path in paths))
     assert facts >= {"gain.alpha.inside", "gain.beta.inside", "motion.blocks", "trailer.none"}
     assert facts >= {f"structure.B-from-{pair}" for pair in ("II", "IP", "IB", "PP", "BP", "BB")}
 
