@@ -17,6 +17,7 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
+from forms import in_form
 from numchic.files.images import write_file
 from numchic.picture import Picture
 from numchic_bitstream import Metadata
@@ -119,28 +120,8 @@ def crop(name: str, y: int, x: int, height: int, width: int) -> RGB:
 
 
 def picture(wanted: Encode) -> Picture:
-    """Crop in the wanted form; YUV is BT.601 of full range, deeper samples are scaled."""
-    data_type, bitdepth = wanted.form
-    maximum = (1 << bitdepth) - 1
-    red, green, blue = np.moveaxis(crop(wanted.picture, *wanted.area) / 255.0, 2, 0)
-    planes = [red, green, blue]
-    if data_type != "rgb":
-        luma = 0.299 * red + 0.587 * green + 0.114 * blue
-        planes = [luma, 0.5 + (blue - luma) / 1.772, 0.5 + (red - luma) / 1.402]
-    if data_type == "yuv420":
-        planes[1:] = [_halved(plane) for plane in planes[1:]]
-    kind = np.uint8 if bitdepth == 8 else np.uint16
-    first, second, third = (np.rint(np.clip(c, 0, 1) * maximum).astype(kind) for c in planes)
-    return Picture((first, second, third), data_type, bitdepth, wanted.metadata)
-
-
-def _halved(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of blocks of 2 x 2; an odd last row or column is dropped."""
-    height, width = plane.shape[0] // 2, plane.shape[1] // 2
-    means: NDArray[np.float64] = (
-        plane[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean((1, 3))
-    )
-    return means
+    """Crop in the wanted form; deeper samples are scaled."""
+    return in_form(crop(wanted.picture, *wanted.area) / 255.0, *wanted.form, wanted.metadata)
 
 
 def path_of(wanted: Encode) -> Path:

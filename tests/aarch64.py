@@ -42,6 +42,7 @@ OWN = (
     "conformance/vectors/trained/trained-half-bicubic",
     "conformance/vectors/trained/trained-hop",
     "conformance/vectors/trained/trained-vhop",
+    "conformance/vectors/trained-videos/trained-video-yuv444-10-odd-size",
     "conformance/vectors/videos/flow-mixed",
     "conformance/vectors/videos/structure-5-intra-0-p-1-2-3-4",
     "conformance/vectors/videos/warp-8",

@@ -86,7 +86,10 @@ def test_an_unknown_name_lists_the_suites(name: str) -> None:
     result = call("run", name)
     assert result.exit_code == 2
     assert "no such suite" in result.output
-    assert "malformed, stills, trained, v4-malformed, v4, videos, or a file or f" in result.output
+    assert (
+        "malformed, stills, trained-videos, trained, v4-malformed, v4, videos, or a"
+        in result.output
+    )
 
 
 def test_a_folder_without_suites_lists_them_as_well(tmp_path: Path) -> None:

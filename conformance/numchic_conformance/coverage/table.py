@@ -19,9 +19,9 @@ Table = Mapping[Item, tuple[str, ...]]
 _SHOWN = 3
 _HEAD = """# Coverage
 
-What the synthetic vectors exercise, computed from their bytes: `stills`, `videos` and `malformed`
-the sections of 5.0, `v4` and `v4-malformed` those of the older generations. For every item: how
-many vectors, and some of them. What cannot be covered, and why, is in
+What the vectors exercise, computed from their bytes: those of `v4` and `v4-malformed` the sections
+of the older generations, all others those of 5.0. For every item: how many vectors, and some of
+them, synthetic ones first. What cannot be covered, and why, is in
 `numchic_conformance/coverage/items/__init__.py`. Written by `numchic conformance coverage --write`.
 """
 
@@ -37,8 +37,10 @@ def coverage_table(vectors: Iterable[Vector]) -> Table:
 
 
 def project_table(folder: Path) -> Table:
-    """Return the table of the synthetic suites in ``folder/suites``."""
-    suites = [load_suite(folder / "suites" / f"{name}.json") for name in SUITES]
+    """Return the table of the suites in ``folder/suites``, the synthetic ones first."""
+    synthetic = [folder / "suites" / f"{name}.json" for name in SUITES]
+    others = sorted(set((folder / "suites").glob("*.json")) - set(synthetic))
+    suites = map(load_suite, [*synthetic, *others])
     return coverage_table(vector for suite in suites for vector in suite.vectors)
 
 

@@ -12,10 +12,8 @@ from numchic_conformance.manifest import PictureFormat, Vector
 from numchic_conformance.stages import decode_samples, decode_stages, digest
 from numchic_conformance.synthetic.bounds import sample_bounds
 
-_MAX_FRAMES = 16
 
-
-def describe_valid(path: Path, data: bytes, **facts: Any) -> Vector:
+def describe_valid(path: Path, data: bytes, *, n_recorded: int = 16, **facts: Any) -> Vector:
     """Entry of a stream that has to be decoded.
 
     Parameters
@@ -23,18 +21,19 @@ def describe_valid(path: Path, data: bytes, **facts: Any) -> Vector:
     path : Path
         Where the stream lies or will lie; its name is the id.
     data : bytes
+    n_recorded : int
+        The stages before the samples are those of so many frames at most, evenly spread.
     **facts
         Further attributes of :class:`numchic_conformance.Vector`.
 
     Returns
     -------
     Vector
-        With the digests of all stages; of videos with more than 16 frames the stages before the
-        samples are those of 16, evenly spread.
+        With the digests of all stages of these frames, and of the samples.
     """
     stream = read_stream(data)
     n_frames = len(stream.frames)
-    recorded = {f"frame{i}" for i in range(0, n_frames, -(-n_frames // _MAX_FRAMES))}
+    recorded = {f"frame{i}" for i in range(0, n_frames, -(-n_frames // n_recorded))}
     digests = {
         name: digest(array)
         for name, array in decode_stages(data)
