@@ -88,20 +88,31 @@ class _AnyDistortion:
 
 
 class _Vectors:
-    """Squared error of a field of vectors."""
+    """Cost of the errors of a field of vectors."""
 
     def __init__(self, target: VectorTarget) -> None:
         self._wanted: F32 = torch.stack(target.planes).numpy()
-        self._weight = np.float32(target.weight / self._wanted.size)
+        self._costs: F32 = target.costs.numpy() / np.float32(
+            self._wanted.size * len(target.planes) / 4
+        )
+
+    def _slopes(self, raw: F32) -> tuple[F32, F32]:
+        """Errors and half the derivatives of their cost by them."""
+        errors = raw - self._wanted
+        c, slopes = self._costs, np.empty_like(errors)
+        slopes[::2] = c[0] * errors[::2] + c[1] * errors[1::2]
+        slopes[1::2] = c[1] * errors[::2] + c[2] * errors[1::2]
+        return errors, slopes
 
     def differentiate(self, raws: Sequence[F32], d_raws: Sequence[F32]) -> float:
-        difference = raws[0] - self._wanted
-        np.multiply(difference, np.float32(2) * self._weight, out=d_raws[0])
-        return float(np.sum(difference**2, dtype=np.float64) * self._weight)
+        errors, slopes = self._slopes(raws[0])
+        np.multiply(slopes, np.float32(2), out=d_raws[0])
+        return float(np.sum(errors * slopes, dtype=np.float64))
 
     def evaluate(self, raws: Sequence[F32]) -> tuple[float, float]:
-        error = float(np.sum((raws[0] - self._wanted) ** 2, dtype=np.float64) * self._weight)
-        return error, error
+        errors, slopes = self._slopes(raws[0])
+        cost = float(np.sum(errors * slopes, dtype=np.float64))
+        return cost, cost
 
 
 class InterComparison:

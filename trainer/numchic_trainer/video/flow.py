@@ -39,6 +39,8 @@ _WINDOW = 8
 _SHORT = np.float32(0.002 / 8)  # a pixel more of length is worth that much of a difference
 _MAX_COSTS = 1 << 22  # of all displacements of the pixels of a strip
 
+_SLOPE_SIGMA = 0.7
+_AROUND_SIGMA = 2.0  # of what a vector stands for
 _N_REFINEMENTS = 3
 _STABLE = np.float32(1e-4)  # on the diagonal of the equations: where nothing is seen nothing moves
 
@@ -113,6 +115,33 @@ def block_vectors(flow: F32, size: tuple[int, int]) -> F32:
         block = flow[:, y[:, None, :, None], x[None, :, None, :]]
         vectors[:, i[:, None], j] = np.median(block, (3, 4))
     return vectors
+
+
+def vector_costs(frame: F32, size: tuple[int, int]) -> F32:
+    """Tell what an error of the vector of a block costs, to second order.
+
+    Parameters
+    ----------
+    frame : float32[H, W]
+        Luma, [0, 1].
+    size : (h, w)
+        As :func:`block_vectors` takes it.
+
+    Returns
+    -------
+    float32[3, h, w]
+        Means of gx^2, gx gy and gy^2 around every block, where g is the slope of the frame: an
+        error (x, y) of the vector adds c[0] x^2 + 2 c[1] x y + c[2] y^2 to the squared error.
+    """
+    smooth = gaussian_filter(frame, _SLOPE_SIGMA)
+    gy, gx = (
+        np.gradient(smooth, axis=axis) if n > 1 else np.zeros_like(smooth)
+        for axis, n in enumerate(smooth.shape)
+    )
+    products = [gaussian_filter(a * b, _AROUND_SIGMA) for a, b in ((gx, gx), (gx, gy), (gy, gy))]
+    sides = zip(size, frame.shape, strict=True)
+    rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in sides)  # middles of blocks
+    return np.stack(products)[:, rows[:, None], columns].astype(np.float32)
 
 
 def bilinear_warp(reference: F32, flow: F32) -> F32:

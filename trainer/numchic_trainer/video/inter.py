@@ -27,6 +27,7 @@ from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Training
 from numchic_trainer.training.vectors import VectorTarget
 from numchic_trainer.video.config import InterPreset, VideoConfig, at_level
+from numchic_trainer.video.flow import vector_costs
 from numchic_trainer.video.growth import grow
 from numchic_trainer.video.models import inter_architecture
 from numchic_trainer.write import load_model
@@ -46,7 +47,6 @@ _GAINS: dict[InterPreset, tuple[float, int]] = {
 }
 
 _N_MOTION = 150  # iterations on motion alone, which take a tenth of the time
-_MOTION_RATE = 20.0  # price of the bits of a motion that is trained alone
 _LEARNING_RATE = 2e-2
 _NETWORK_RATE = 1.0  # unless the settings say something else
 
@@ -185,11 +185,16 @@ class _Trial:
     def _learn_motion(self, vectors: F32) -> None:
         """Train the motion alone to give the vectors."""
         task, motion = self._task, self._model.motion
-        planes = tuple(torch.from_numpy(vectors).to(task.target.planes[0].device))
-        price = _MOTION_RATE * task.target.lmbda
-        target = VectorTarget(planes, price, n_pixels_of_frame=task.target.n_pixels)
+        luma = task.target.planes[0]
+        costs = vector_costs(luma.cpu().numpy(), (vectors.shape[1], vectors.shape[2]))
+        target = VectorTarget(
+            tuple(torch.from_numpy(vectors).to(luma.device)),
+            task.target.lmbda,
+            costs=torch.from_numpy(costs),
+            n_pixels_of_frame=task.target.n_pixels,
+        )
         training = Training(motion, target, task.seed, self._workers)
-        training.begin("zero", [_motion(price)], [motion.get_param()])
+        training.begin("zero", [_motion(target.lmbda)], [motion.get_param()])
         self._advance(training)
         motion.set_param(training.result())
 
