@@ -129,26 +129,6 @@ def test_signals_are_the_decoders(n_references: int) -> None:
     np.testing.assert_array_equal(in_torch.numpy(), expected)
 
 
-def test_statistics() -> None:
-    case = Case((48, 70), 2, halved=True)
-    gains = np.clip(case.residue[3:] + 0.5, 0, 1)
-    found = case.sweep().statistics(case.residue, case.warped)
-    assert found.alpha == pytest.approx(gains[0].mean(), rel=1e-5)
-    assert found.beta == pytest.approx(gains[1].mean(), rel=1e-5)
-    case.residue[:3], case.residue[3] = 0, 0.5
-    leaf, warped = torch.from_numpy(case.residue), [torch.from_numpy(w) for w in case.warped]
-    whole = plain(combine(leaf, warped), case.original).item()
-    assert np.dot(found.mse, [4, 1, 1]) / 6 == pytest.approx(whole, rel=1e-5)
-
-
-def test_the_only_reference_is_the_prediction() -> None:
-    case = Case((6, 18), 1, halved=False)
-    found = case.sweep().statistics(case.residue, case.warped)
-    assert found.beta is None
-    differences = np.clip(case.warped[0], 0, 1) - np.stack(case.original)
-    np.testing.assert_allclose(found.mse, (differences**2).mean((1, 2)), rtol=1e-5)
-
-
 @pytest.mark.parametrize("place", [0, 1, 3, 4])
 @pytest.mark.parametrize("halved", [False, True])
 def test_nan_is_not_clamped_away(place: int, halved: bool) -> None:

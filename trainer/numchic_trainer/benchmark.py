@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Speed, memory and quality of training: ``python -m numchic_trainer.benchmark TABLE``.
 
-``iterations`` is about one iteration, ``encodes`` about whole files. Rows can be kept (``--save``)
-and compared with those of another time or version (``--against``). Times are CPU seconds of this
-process.
+``iterations`` is about one iteration, ``encodes`` about whole files, ``videos`` about clips. Rows
+can be kept (``--save``) and compared with those of another time or version (``--against``). Times
+are CPU seconds of this process.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import click
 import numpy as np
 from torch import nn
 
+from numchic.command.options import FrameRange
 from numchic.picture import Picture
 from numchic_bitstream.arrays import F32
 from numchic_trainer.architecture import architecture
@@ -37,6 +38,7 @@ from numchic_trainer.surroundings import surroundings
 from numchic_trainer.training.plan import plan
 from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Training
+from numchic_trainer.video.benchmark import KEYS, measure_clip, parse_settings
 
 Row = dict[str, Any]
 
@@ -247,6 +249,33 @@ def encodes(
         for picture, n, *case in cases
     )
     _report(rows, ("picture", "iterations", *names.values()), save, against)
+
+
+@main.command()
+@click.argument("clips", nargs=-1, required=True, type=_FILE)
+@click.option("--frames", type=FrameRange())
+@click.option("--structures", default="low-delay", show_default=True, callback=_listed(str))
+@click.option(
+    "--settings",
+    default="",
+    metavar="NAME=VALUE,...",
+    callback=lambda _, __, text: parse_settings(text),
+)
+@click.option("--ablations", is_flag=True, help="Also encode without one thing after the other.")
+@click.option("--anchors", type=_FILE, help="Table of other encoders.")
+@click.option("--save", type=_FILE)
+@click.option("--against", type=_FILE)
+def videos(
+    clips: tuple[Path, ...],
+    frames: int | slice | None,
+    save: Path | None,
+    against: Path | None,
+    **arguments: Any,
+) -> None:
+    """Encodes of clips: size, quality, loss with a lambda of 1e-3, time."""
+    wanted = slice(frames, frames + 1) if isinstance(frames, int) else frames
+    rows = (row for clip in clips for row in measure_clip(clip, wanted, **arguments))
+    _report(rows, KEYS, save, against)
 
 
 if __name__ == "__main__":

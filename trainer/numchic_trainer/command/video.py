@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import sys
 import time
 from collections.abc import Iterator
@@ -100,8 +99,9 @@ def encode_video_file(
     if log is not None:
         write_table(log, [row_of(frame) for frame in result.frames])
     if report is not None:
-        module = importlib.import_module("numchic_trainer.video.report")
-        module.write_video_report(report, reader, result)
+        from numchic_trainer.video.report import write_video_report
+
+        write_video_report(report, reader, result)
     if checkpoint is not None and checkpoint.exists():
         discard(checkpoint)
     _tell(path, result)

@@ -9,7 +9,6 @@ evaluations round as decoders do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,14 +25,6 @@ _FOUR = np.float32(4)
 _NOTHING = np.empty((0, 0, 0), np.float32)
 
 Planes = tuple[F32, F32, F32]
-
-
-class Statistics(NamedTuple):
-    """What a frame takes from others; ``beta`` is None with one reference."""
-
-    alpha: float
-    beta: float | None
-    mse: tuple[float, float, float]
 
 
 class PredictionSweep:
@@ -85,26 +76,6 @@ class PredictionSweep:
     def evaluate(self, residue: F32, warped: Sequence[F32]) -> float:
         """Error of the samples that a decoder puts out."""
         return self._sweep(residue, warped, self._maximum, _NOTHING, (_NOTHING,) * len(warped))
-
-    def statistics(self, residue: F32, warped: Sequence[F32]) -> Statistics:
-        """Mean alpha and beta, and the error of the prediction alone.
-
-        That is of each plane, before alpha and residue, averaged and clamped, not rounded.
-        """
-        gains = np.clip(residue[3:] + _HALF, _ZERO, _ONE)
-        prediction = warped[0]
-        if len(warped) == 2:
-            prediction = gains[1] * warped[0] + (_ONE - gains[1]) * warped[1]
-        height, width = prediction.shape[1:]
-        errors = []
-        for channel, plane in zip(prediction, self._original, strict=True):
-            h, w = plane.shape
-            mean = channel.reshape(h, height // h, w, width // w).mean((1, 3))
-            difference = np.clip(mean, _ZERO, _ONE) - plane
-            errors.append(float(np.mean(difference * difference, dtype=np.float64)))
-        means = [float(np.mean(gain, dtype=np.float64)) for gain in gains]
-        beta = means[1] if len(warped) == 2 else None
-        return Statistics(means[0], beta, (errors[0], errors[1], errors[2]))
 
     def render(self, residue: F32, warped: Sequence[F32]) -> F32:
         """Join residue and prediction: float32[3, H, W], neither averaged nor rounded."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From what the networks give to the distortion, and back."""
+"""From what the networks give to the distortion, and back (video-training, sections 5.4 and 6)."""
 
 from __future__ import annotations
 

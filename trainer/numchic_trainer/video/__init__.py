@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Videos: what their frames are, and how they move (video training, sections 2, 3, 7 and 9)."""
+"""Encoding of videos (video-training): its way is that of :mod:`.encoding`."""

@@ -78,8 +78,8 @@ class VideoConfig(TrainConfig):
     inter_iterations: tuple[int, ...] | None = setting(
         None,
         by_level(number(int, 0, 1_000_000_000)),
-        "A P or B frame is trained for so many iterations, those of all candidates and of its "
-        "motion counted; auto leaves their number to the effort (100, 300, 1000 or 5000).",
+        "A P or B frame is trained for so many iterations, those of all candidates counted; auto "
+        "leaves their number to the effort (100, 300, 1000 or 5000).",
         words={"auto": None},
     )
     warp_size: int = setting(
@@ -96,8 +96,7 @@ class VideoConfig(TrainConfig):
     donors: bool = setting(
         True,
         FLAG,
-        "Training starts from the networks of a reference frame, if that is better than from "
-        "random ones.",
+        "Training starts from the networks of a reference frame, if there is one with such.",
         option=False,
     )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Scene cuts of a video (video training, section 3.2). Float."""
+"""Scene cuts of a video (video-training, section 3.2). Float."""
 
 from __future__ import annotations
 

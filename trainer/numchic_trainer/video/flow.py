@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Optical flow without learned weights, for motion to start from (video training, 9.2, 9.3). Float.
+"""Optical flow without learned weights, for motion to start from (video-training, 9.2, 9.3). Float.
 
 Block matching finds motion however large, Lucas and Kanade's method makes it precise. Larger
 pictures are matched at a smaller size first. Matching goes strip by strip: all takes some 40 MB for

@@ -24,6 +24,7 @@ from numchic_trainer.training.target import Target
 from numchic_trainer.video.config import VideoConfig
 from numchic_trainer.video.flow import block_vectors, estimate_flow
 from numchic_trainer.video.inter import InterTask, Tick, train_inter
+from numchic_trainer.video.signals import signals_of
 from numchic_trainer.video.structure import PlannedFrame
 from numchic_trainer.video.translation import global_translation
 from numchic_trainer.write import verified_latents, write_model
@@ -89,7 +90,7 @@ class FrameReport:
     alpha, beta : float or None
         Means over the picture, if the frame has them.
     prediction_psnr : tuple of float or None
-        Of every plane of the prediction, without the residue.
+        Of every plane of the prediction, without alpha and residue.
     cpu_seconds : float
     """
 
@@ -213,10 +214,7 @@ def report_of(
     task: FrameTask, frame: Frame, decoded: Picture, preset: str, facts: dict[str, Any]
 ) -> FrameReport:
     """Report of a coded frame."""
-    errors = [
-        plane_error(ours, theirs, decoded.bitdepth)
-        for ours, theirs in zip(task.picture.planes, decoded.planes, strict=True)
-    ]
+    errors = _plane_errors(task.picture, decoded)
     sizes = [plane.size for plane in decoded.planes]
     mse = float(np.average(np.array(errors), weights=sizes))
     headers = len(write_frame_header(frame.header))
@@ -224,7 +222,6 @@ def report_of(
     payloads = [(len(part.nn_payload), len(part.latent_payload)) for part in frame.parts]
     residue, motion = (*payloads, (0, 0))[:2]
     n_bytes = headers + sum(residue) + sum(motion)
-    y, u, v = map(psnr, errors)
     return FrameReport(
         index=task.plan.index,
         kind=task.plan.kind,
@@ -238,8 +235,36 @@ def report_of(
         residue_latent_bytes=residue[1],
         motion_network_bytes=motion[0],
         motion_latent_bytes=motion[1],
-        psnr=(y, u, v),
+        psnr=_plane_psnr(errors),
         mse=mse,
         loss=mse + task.lmbda * 8 * n_bytes / sizes[0],
-        **facts,
+        **facts | _facts_of_prediction(task, frame),
     )
+
+
+def _facts_of_prediction(task: FrameTask, frame: Frame) -> dict[str, Any]:
+    """What the decoder takes from the references of a P or B frame."""
+    if frame.motion is None:
+        return {}
+    signals = signals_of(frame, task.references)
+    return {
+        "alpha": _mean(signals.alpha),
+        "beta": None if signals.beta is None else _mean(signals.beta),
+        "prediction_psnr": _plane_psnr(_plane_errors(task.picture, signals.prediction)),
+    }
+
+
+def _plane_errors(source: Picture, decoded: Picture) -> list[float]:
+    return [
+        plane_error(ours, theirs, source.bitdepth)
+        for ours, theirs in zip(source.planes, decoded.planes, strict=True)
+    ]
+
+
+def _plane_psnr(errors: Sequence[float]) -> tuple[float, float, float]:
+    y, u, v = map(psnr, errors)
+    return y, u, v
+
+
+def _mean(values: F32) -> float:
+    return float(values.mean(dtype=np.float64))

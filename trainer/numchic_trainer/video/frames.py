@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Frames of videos to encode, read when they are asked for (video training, section 2).
+"""Frames of videos to encode, read when they are asked for (video-training, section 2).
 
 What cannot be encoded is refused when a video is opened: every frame that was asked for is read
 once, which takes no time beside an encode.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From the smallest networks to larger ones that give the same.
+"""From the smallest networks to larger ones that give the same (video-training, section 10).
 
 A linear model is trained first, which takes few bits and few iterations. Every larger one has a
 linear branch beside its hidden layers, so that it can begin where the linear one has arrived.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pictures of half the size, and again (video training, sections 7.3 and 9.1). Float."""
+"""Pictures of half the size, and again (video-training, sections 7.3 and 9.1). Float."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from numchic_trainer.video.result import VideoResult
 
 _MAX_ATTEMPTS = 10
 _MAX_SHORT_ATTEMPTS = 5
-_SHORT = 5  # how much shorter an encode is that only looks for lambda
+_SHORT = 5  # how much shorter an encode is that only looks for lambda ...
+_LEAST = 100  # ... but of fewer iterations the quality hardly depends on lambda
 
 Encode = Callable[[VideoConfig], VideoResult]
 
@@ -74,10 +75,14 @@ def _short_search(goal: Goal, config: VideoConfig, encode: Encode) -> tuple[floa
 
 
 def _shorter(config: VideoConfig, preset: Preset) -> VideoConfig:
-    levels = range(MAX_LEVELS)
+    inter = (_share(config.n_inter_iterations(level)) for level in range(MAX_LEVELS))
     return dataclasses.replace(
         config,
         preset=preset,
-        iterations=config.n_iterations(preset) // _SHORT,
-        inter_iterations=tuple(config.n_inter_iterations(level) // _SHORT for level in levels),
+        iterations=_share(config.n_iterations(preset)),
+        inter_iterations=tuple(inter),
     )
+
+
+def _share(n_iterations: int) -> int:
+    return min(n_iterations, max(n_iterations // _SHORT, _LEAST))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which frames of a video are I, P and B (video training, section 3).
+"""Which frames of a video are I, P and B (video-training, section 3).
 
 Structures have a name, or are lists of the I and of the P frames; all others are B frames::
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Global translation between a frame and its reference (video training, section 7). Float.
+"""Global translation between a frame and its reference (video-training, section 7). Float.
 
 A pyramid is searched from coarse to fine. Shifts are tried that were the best ones on the level
 above, with their neighbours, and the peaks of the phase correlation of the level itself, which
