@@ -170,7 +170,11 @@ def test_vectors_without_end_move_nothing() -> None:
     model, target = CASES["B lop"].trained(), CASES["B lop"].target()
     with torch.no_grad():
         model.get_parameter("motion.synthesis.trunk.1.bias").fill_(torch.inf)
-    assert np.isnan(SweepEngine(model, 0, Workers()).iterate(STEP, target))
+    engine = SweepEngine(model, 0, Workers())
+    loss, found = engine.differentiate(STEP, target)
+    assert np.isnan(loss)
+    assert np.isnan(found["residue.synthesis.trunk.0.bias"]).all()
+    assert np.isnan(engine.iterate(STEP, target))
 
 
 def test_training_starts_from_nearly_the_reference() -> None:

@@ -394,7 +394,7 @@ class Formula:
 )
 def test_search(goal: dict[str, float], n_at_most: int) -> None:
     encodes = Formula()
-    config = VideoConfig(iterations=100, inter_iterations=(100,), **goal)  # type: ignore[arg-type]
+    config = VideoConfig(iterations=1000, inter_iterations=(1000,), **goal)  # type: ignore[arg-type]
     result = search(config, "lop", encodes)
     assert result.goal_met
     if "target_psnr" in goal:
@@ -402,7 +402,7 @@ def test_search(goal: dict[str, float], n_at_most: int) -> None:
     else:
         assert abs(result.bits_per_pixel / goal["target_bpp"] - 1) <= 0.02
     assert len(encodes.configs) <= n_at_most
-    assert encodes.configs[0].inter_iterations == (20,) * 16
+    assert encodes.configs[0].inter_iterations == (200,) * 16
     assert encodes.configs[-1] == dataclasses.replace(config, lmbda=result.lmbda)
 
 

@@ -140,9 +140,11 @@ class InterComparison:
         return [warp.warp(vectors) for warp, vectors in pairs]
 
     def differentiate(self, raws: Sequence[F32], d_raws: Sequence[F32]) -> float:
-        """Squared error before rounding."""
+        """Squared error before rounding; NaN, like all derivatives, if a vector is not finite."""
         (residue, motion), (d_residue, d_motion) = raws, d_raws
         if not np.isfinite(motion).all():
+            d_residue.fill(np.nan)
+            d_motion.fill(np.nan)
             return np.nan
         distortion = self._prediction.differentiate(
             residue, self.warp(motion), d_residue, self._d_warped
