@@ -11,13 +11,14 @@ import torch
 
 from inter_frames import InterCase
 from numchic_bitstream import Frame, FrameHeader
+from numchic_bitstream.structure import FrameType
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.inter import InterEncoder
 from numchic_trainer.quantisation.stepsearch import one_thread, quantise_networks
 from numchic_trainer.training.part import motion_target, residue_target
-from numchic_trainer.video.config import InterPreset
+from numchic_trainer.video.config import INTER_PRESETS, InterPreset
+from numchic_trainer.video.donors import preset_of, take_networks
 from numchic_trainer.video.growth import grow
-from numchic_trainer.video.inter import take_networks
 from numchic_trainer.write import write_model
 
 
@@ -66,7 +67,8 @@ def coded(case: InterCase) -> Frame:
     quantise_networks(model.motion, motion_target(model, target, workers))
     quantise_networks(model.residue, residue_target(model, target, workers))
     residue, motion = map(write_model, model.parts)
-    return Frame(FrameHeader(), residue, motion)
+    kind: FrameType = "P" if case.n_references == 1 else "B"
+    return Frame(FrameHeader(frame_type=kind), residue, motion)
 
 
 def networks(model: InterEncoder) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
@@ -124,3 +126,9 @@ def test_networks_of_other_sizes(
         if not np.array_equal(values, before[name])
     }
     assert changed == set(taken)
+
+
+@pytest.mark.parametrize("preset", INTER_PRESETS)
+def test_sizes_of_a_coded_frame_have_a_name(preset: InterPreset) -> None:
+    for n_references in (1, 2):
+        assert preset_of(coded(InterCase(preset, n_references))) == preset

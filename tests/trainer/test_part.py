@@ -121,27 +121,17 @@ def test_gains_are_second_derivatives(name: str) -> None:
             assert sum(errors) / (2 * step**2) == pytest.approx(float(gain) ** 2, rel=0.2), channel
 
 
-def vectors(value: float, spread: float) -> VectorTarget:
+def test_errors_of_vectors_cost_what_they_cost_in_the_frame() -> None:
     generator = torch.Generator().manual_seed(0)
-    planes = [value + spread * torch.rand(4, 5, generator=generator) for _ in range(2)]
-    return VectorTarget(tuple(planes), LAMBDA, n_pixels_of_frame=320)
-
-
-def test_errors_of_vectors_are_relative_to_their_range() -> None:
-    small, large = vectors(-0.5, 1.0), vectors(-3.0, 6.0)
-    assert small.weight == 1.0
-    everything = torch.stack(large.planes)
-    assert large.weight == pytest.approx(float(everything.max() - everything.min()) ** -2)
-    raw = everything[None] + 0.5
-    assert float(large.distortion(raw, rounded=True)) == pytest.approx(0.25 * large.weight)
-    found = large.judge(raw, 64.0)
-    assert found.loss == pytest.approx(0.25 * large.weight + LAMBDA * 64 / 320)
-    assert (large.n_pixels, found.bpp) == (320, 0.2)
-
-
-@pytest.mark.parametrize("spread", [0.0, 1e-6, 0.5])
-def test_equal_vectors_have_errors_too(spread: float) -> None:
-    assert vectors(3.0, spread).weight == 1.0
+    planes = tuple(torch.rand(4, 2, 3, generator=generator))
+    costs = torch.rand(3, 2, 3, generator=generator)
+    target = VectorTarget(planes, LAMBDA, costs=costs, n_pixels_of_frame=96)
+    raw = torch.rand(1, 4, 2, 3, generator=generator)
+    x, y = (raw[0] - torch.stack(planes)).view(2, 2, 2, 3).unbind(1)
+    expected = (costs[0] * x**2 + 2 * costs[1] * x * y + costs[2] * y**2).mean() / 2
+    torch.testing.assert_close(target.distortion(raw, rounded=False), expected)
+    found = target.judge(raw, 48)
+    assert found.loss == pytest.approx(float(expected) + LAMBDA * 48 / 96)
 
 
 def test_motion_learns_vectors() -> None:
@@ -150,7 +140,9 @@ def test_motion_learns_vectors() -> None:
         *inter_architecture("linear", 1, (16, 20)), [np.zeros((16, 20, 4), np.float32)], 8
     ).motion
     assert model.param == architecture
-    target = vectors(1.0, 3.0)
+    generator = torch.Generator().manual_seed(0)
+    planes = [1.0 + 3.0 * torch.rand(4, 5, generator=generator) for _ in range(2)]
+    target = VectorTarget(tuple(planes), LAMBDA, n_pixels_of_frame=320)
     phase = Phase(
         "motion", 60, 4, 1, LAMBDA, 1e-2, False, (0.3, 0.3), (0.2, 0.2), (0.9, 0.999), 0.0, True
     )

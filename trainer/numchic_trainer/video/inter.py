@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from numchic_bitstream import Frame
 from numchic_bitstream.arrays import F32
 from numchic_trainer.kernels.workers import Workers
-from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.model.inter import InterEncoder, set_alpha
 from numchic_trainer.quantisation.estimate import network_bits
 from numchic_trainer.quantisation.rdoq import optimise_integers
@@ -27,10 +26,10 @@ from numchic_trainer.training.target import Target
 from numchic_trainer.training.train import Training
 from numchic_trainer.training.vectors import VectorTarget
 from numchic_trainer.video.config import InterPreset, VideoConfig, at_level
+from numchic_trainer.video.donors import preset_of, take_networks
 from numchic_trainer.video.flow import vector_costs
 from numchic_trainer.video.growth import grow
 from numchic_trainer.video.models import inter_architecture
-from numchic_trainer.write import load_model
 
 _FIRST_SHARE = 1 / 4  # of all iterations, before larger networks are tried
 _CANDIDATE_SHARE = 1 / 8  # of all iterations, for each of them
@@ -41,7 +40,7 @@ _LEAST_FOR_CHOICE = 200  # iterations; with fewer, nothing larger has time to pa
 _GAINS: dict[InterPreset, tuple[float, int]] = {
     "tiny": (0.02, 50),
     "vlop": (0.04, 110),
-    "lop": (0.05, 150),
+    "lop": (0.05, 170),
     "mop": (0.07, 260),
     "hop": (0.09, 450),
 }
@@ -93,32 +92,44 @@ def train_inter(task: InterTask, workers: Workers, tick: Tick) -> tuple[InterPre
 
 
 def _best_trial(task: InterTask, workers: Workers, tick: Tick) -> _Trial:
-    """Train linear networks, then those that grow out of them, and the best of these on."""
-    n_left = task.config.n_inter_iterations(task.level)
-    n_first, n_short = round(n_left * _FIRST_SHARE), round(n_left * _CANDIDATE_SHARE)
+    """Train linear networks, then those that grow out of them, and the best of these on.
+
+    Larger networks of a donor are tried as well.
+    """
+
+    def begun(preset: InterPreset) -> _Trial:
+        trial = _Trial(task, preset, workers, tick)
+        trial.begin()
+        return trial
+
+    n_all = n_left = task.config.n_inter_iterations(task.level)
     wanted = at_level(task.config.inter_preset, task.level)
-    linear = _Trial(task, "linear", workers, tick)
-    linear.begin()
-    trials = [linear]
-    if wanted == "auto" and n_left >= _LEAST_FOR_CHOICE:
-        linear.run(_phase("first", task, n_first))
-        trials += map(linear.grown, _worthwhile(linear.score(), task.target))
-        n_left -= n_first
-    elif wanted not in ("auto", "linear"):
-        linear.run(_phase("first", task, n_first))
-        trials = [linear.grown(cast("InterPreset", wanted))]
-        n_left -= n_first
+    known = None if task.donor is None else preset_of(task.donor)
+    if wanted in ("linear", known):
+        trials = [begun(wanted)]
+    else:
+        linear = begun("linear")
+        linear.run(_phase("first", task, round(n_all * _FIRST_SHARE)))
+        n_left -= round(n_all * _FIRST_SHARE)
+        if wanted == "auto":
+            larger = _worthwhile(linear.score(), task.target, n_all)
+            trials = [linear, *map(linear.grown, larger)]
+            trials += [begun(known)] if known in _GAINS else []
+        else:
+            trials = [linear.grown(wanted)]
     if len(trials) > 1:
         for trial in trials:
-            trial.run(_phase("candidate", task, n_short))
-        n_left -= n_short * len(trials)
+            trial.run(_phase("candidate", task, round(n_all * _CANDIDATE_SHARE)))
+            n_left -= round(n_all * _CANDIDATE_SHARE)
     best = min(trials, key=_Trial.score)
     best.run(_phase("main", task, n_left))
     return best
 
 
-def _worthwhile(loss: float, target: Target) -> list[InterPreset]:
+def _worthwhile(loss: float, target: Target, n_iterations: int) -> list[InterPreset]:
     """Larger networks that may pay for their bits, the most promising first."""
+    if n_iterations < _LEAST_FOR_CHOICE:
+        return []
     gains = {
         preset: loss * gain - 8 * n_bytes * target.rate_weight()
         for preset, (gain, n_bytes) in _GAINS.items()
@@ -241,32 +252,6 @@ def _show_reference(model: InterEncoder) -> None:
             )
             part.arm.output.bias[1] = -1.0  # the least scale
         set_alpha(model, 1.0)
-
-
-def take_networks(model: InterEncoder, donor: Frame) -> None:
-    """Take the networks of a coded frame as far as there are any of the same sizes.
-
-    Of layers with other numbers of outputs, what both have is taken: a P frame lacks what belongs
-    to a second reference.
-    """
-    for part, coded in zip(model.parts, donor.parts, strict=True):
-        found = load_model(coded)
-        if _sizes_of(found) != _sizes_of(part):
-            continue
-        theirs = dict(found.named_parameters())
-        with torch.no_grad():
-            for name, own in part.named_parameters():
-                if own.requires_grad and not name.startswith("latent_grids"):
-                    taken = theirs[name]
-                    common = tuple(slice(min(n)) for n in zip(own.shape, taken.shape, strict=True))
-                    own[common] = taken[common]
-
-
-def _sizes_of(model: CoolChicEncoder) -> tuple[object, ...]:
-    """What two models must have in common for networks to go from one to the other."""
-    shapes = [p.dim() for name, p in model.named_parameters() if not name.startswith("latent")]
-    widths = [layer.out_ft for layer in model.synthesis.layer_forms[:-1]]
-    return model.param.latent_resolution, model.header.derived.arm_width, widths[:1], shapes
 
 
 def _phase(name: str, task: InterTask, n_iterations: int) -> Phase:
