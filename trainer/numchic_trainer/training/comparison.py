@@ -92,7 +92,7 @@ class _Vectors:
 
     def __init__(self, target: VectorTarget) -> None:
         self._wanted: F32 = torch.stack(target.planes).numpy()
-        self._costs: F32 = target.costs.numpy() / np.float32(
+        self._costs: F32 = np.asarray(target.costs.numpy() / scale, np.float32)
             self._wanted.size * len(target.planes) / 4
         )
 
