@@ -92,9 +92,9 @@ class _Vectors:
 
     def __init__(self, target: VectorTarget) -> None:
         self._wanted: F32 = torch.stack(target.planes).numpy()
-        self._costs: F32 = np.asarray(target.costs.numpy() / scale, np.float32)
-            self._wanted.size * len(target.planes) / 4
-        )
+        n_references, n_vectors = len(target.planes) // 2, target.planes[0].numel()
+        scale = np.float32(1 / (n_references**2 * n_vectors))
+        self._costs: F32 = np.multiply(target.costs.numpy(), scale, dtype=np.float32)
 
     def _slopes(self, raw: F32) -> tuple[F32, F32]:
         """Errors and half the derivatives of their cost by them."""
