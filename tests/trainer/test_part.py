@@ -103,6 +103,17 @@ def test_a_large_residue_is_judged_by_blocks() -> None:
     assert float(dense.grad.abs().max()) > 0
 
 
+def test_large_motion_is_judged_as_a_whole() -> None:
+    case = InterCase("skip", 2, size=(256, 300))
+    model, target = case.model(), case.target()
+    whole = motion_target(model, target, Workers())
+    with torch.no_grad():
+        sample = PictureSample(model.motion, whole, 32768)
+        found = sample.distortion(sample.dense(), rounded=True)
+        expected = target.distortion(model.evaluate()[0], rounded=True)
+    assert float(found) == pytest.approx(float(expected), rel=1e-4)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_gains_are_second_derivatives(name: str) -> None:
     model = CASES[name].model()

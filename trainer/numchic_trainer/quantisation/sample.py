@@ -22,7 +22,6 @@ from numchic_bitstream.arrays import F32, I64
 from numchic_trainer.model.arm import ArmLinear
 from numchic_trainer.model.encoder import CoolChicEncoder
 from numchic_trainer.model.functions import arm_rate
-from numchic_trainer.training.distortion import SquaredError
 from numchic_trainer.training.target import Target
 
 BLOCK = 64  # rows and columns of a block; even, for 4:2:0
@@ -165,7 +164,7 @@ class PictureSample:
     target : Target
     n_pixels : int
         About as many pixels are taken; of a picture with no more, all. It is also taken as a whole
-        if a final resize follows the synthesis, or a distortion that is more than squared error.
+        if a final resize follows the synthesis, or the distortion is no mean over the picture.
     """
 
     def __init__(self, model: CoolChicEncoder, target: Target, n_pixels: int) -> None:
@@ -214,7 +213,7 @@ def _blocks(model: CoolChicEncoder, target: Target, n_pixels: int) -> list[tuple
     height, width = model.param.img_size
     reach = model.header.derived.reach
     side = BLOCK + 2 * (reach + reach % 2)
-    is_simple = model.param.latent_resolution[0] == 0 and isinstance(target.measure, SquaredError)
+    is_simple = model.param.latent_resolution[0] == 0 and target.has_windows
     if height * width <= n_pixels or min(height, width) < side or not is_simple:
         return []
     count = max(1, n_pixels // BLOCK**2)

@@ -146,6 +146,11 @@ class MotionTarget(PartTarget):
     references: Sequence[F32]
 
     @property
+    def has_windows(self) -> bool:
+        """False: vectors look beyond every window."""
+        return False
+
+    @property
     def gains(self) -> Tensor:
         """See :attr:`Target.gains`."""
         squares = [

@@ -90,6 +90,11 @@ class Target:
         return None
 
     @property
+    def has_windows(self) -> bool:
+        """Whether the distortion is a mean over the picture; else :meth:`window` means nothing."""
+        return isinstance(self.measure, SquaredError)
+
+    @property
     def n_pixels(self) -> int:
         """Number of luma samples."""
         return self.planes[0].numel()
