@@ -100,6 +100,7 @@ class _Search:
         self.originals = [p.detach().clone() for p in self.parameters]
         flat = [o.flatten() for o in self.originals]
         self.flat = torch.cat(flat) if flat else torch.zeros(0)
+        self._losses: dict[bytes, float] = {}  # by the values that gave them
         self.finest: int = getattr(MAX_Q_STEP, f"{module}_{kind}")
         peak = float(self.flat.abs().max()) if len(self.flat) else 0.0
         while self.finest and round(peak * 2.0**self.finest) > MAX_INTEGER:
@@ -124,7 +125,10 @@ class _Search:
     def _value(self, exponent: int) -> float:
         """Half loss, with the bits of the group."""
         _, bits = self._quantise(exponent)
-        value = float(self.loss(True)) + self.weight * bits
+        rounded = b"".join(p.numpy().tobytes() for p in self.parameters)
+        if rounded not in self._losses:
+            self._losses[rounded] = float(self.loss(True))
+        value = self._losses[rounded] + self.weight * bits
         return value if math.isfinite(value) else math.inf
 
     def _quantise(self, exponent: int) -> tuple[int, int]:
