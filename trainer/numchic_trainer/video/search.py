@@ -47,11 +47,10 @@ def search(config: VideoConfig, preset: Preset, encode: Encode) -> VideoResult:
     attempts: list[Attempt] = []
     results: list[VideoResult] = []
     while lmbda is not None and n_attempts + len(attempts) < _MAX_ATTEMPTS:
-        result = encode(dataclasses.replace(config, lmbda=lmbda))
-        found = goal.measure(result.bits_per_pixel, result.psnr_db)
-        attempts.append(Attempt(lmbda, found))
-        results.append(dataclasses.replace(result, goal_met=goal.met(found)))
-        lmbda = None if goal.met(found) else goal.next_lmbda(attempts)
+        result, attempt = _try(goal, encode, config, lmbda)
+        attempts.append(attempt)
+        results.append(dataclasses.replace(result, goal_met=goal.met(attempt.found)))
+        lmbda = None if goal.met(attempt.found) else goal.next_lmbda(attempts)
     distances = [abs(attempt.found - goal.wanted) for attempt in attempts]
     return results[distances.index(min(distances))]
 
@@ -60,18 +59,22 @@ def _short_search(goal: Goal, config: VideoConfig, encode: Encode) -> tuple[floa
     """Return the lambda to go on with, and how many encodes that took."""
     lmbda, attempts = config.lmbda, list[Attempt]()
     while len(attempts) < _MAX_SHORT_ATTEMPTS:
-        result = encode(dataclasses.replace(config, lmbda=lmbda))
-        found = goal.measure(result.bits_per_pixel, result.psnr_db)
-        attempts.append(Attempt(lmbda, found))
-        if goal.met(found):
-            break
-        following = goal.next_lmbda(attempts)
+        _, attempt = _try(goal, encode, config, lmbda)
+        attempts.append(attempt)
+        following = None if goal.met(attempt.found) else goal.next_lmbda(attempts)
         if following is None:
             break
         lmbda = following
-        if goal.near(found):
+        if goal.near(attempt.found):
             break
     return lmbda, len(attempts)
+
+
+def _try(
+    goal: Goal, encode: Encode, config: VideoConfig, lmbda: float
+) -> tuple[VideoResult, Attempt]:
+    result = encode(dataclasses.replace(config, lmbda=lmbda))
+    return result, Attempt(lmbda, goal.measure(result.bits_per_pixel, result.psnr_db))
 
 
 def _shorter(config: VideoConfig, preset: Preset) -> VideoConfig:
