@@ -8,7 +8,6 @@ a small picture, and less than 150 bytes per pixel of a large one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 from typing import Final
 
@@ -25,12 +24,6 @@ from numchic.v5.resize import resize
 from numchic_bitstream.arrays import F32, I64
 from numchic_trainer.video.pyramid import halved
 
-FlowEstimator = Callable[[F32, F32], F32]
-"""Gives the flow U, float32[2, H, W], of a frame and its reference, float32[H, W], in [0, 1].
-
-The frame at x looks like the reference at x + U(x): horizontal, vertical, in pixels.
-"""
-
 MAX_SEARCHED: Final = 1 << 16  # pixels; larger pictures are matched at half the size first
 
 _RANGE = 8  # of the search, either way
@@ -41,6 +34,7 @@ _MAX_COSTS = 1 << 22  # of all displacements of the pixels of a strip
 
 _SLOPE_SIGMA = 0.7
 _AROUND_SIGMA = 2.0  # of what a vector stands for
+_EQUATIONS_SIGMA = 2.5  # of the pixels that have one in common
 _N_REFINEMENTS = 3
 _STABLE = np.float32(1e-4)  # on the diagonal of the equations: where nothing is seen nothing moves
 
@@ -58,7 +52,7 @@ def estimate_flow(frame: F32, reference: F32) -> F32:
     Returns
     -------
     float32[2, H, W]
-        As :data:`FlowEstimator` says.
+        Horizontal, vertical, in pixels: the frame at x looks like the reference at x + flow(x).
     """
     best = np.zeros((2, *frame.shape), np.float32)
     least = _left(frame, reference, best)  # what is still does not move at all
@@ -186,7 +180,8 @@ def _match(frame: F32, reference: F32, start: I64, reach: int, rows: slice) -> F
 
 def _left(frame: F32, reference: F32, flow: F32) -> F32:
     """Squared error that a flow leaves around every pixel."""
-    error: F32 = gaussian_filter((frame - bilinear_warp(reference, flow)) ** 2, 2.0, mode="nearest")
+    squares = (frame - bilinear_warp(reference, flow)) ** 2
+    error: F32 = gaussian_filter(squares, _AROUND_SIGMA, mode="nearest")
     return error
 
 
@@ -194,10 +189,10 @@ def _lucas_kanade(frame: F32, reference: F32, flow: F32) -> F32:
     """Refine a flow by the differences that it leaves (section 9.1, step 3)."""
 
     def windowed(x: F32) -> F32:
-        y: F32 = gaussian_filter(x, 2.5, mode="nearest")
+        y: F32 = gaussian_filter(x, _EQUATIONS_SIGMA, mode="nearest")
         return y
 
-    smooth = gaussian_filter(frame, 0.7, mode="nearest")
+    smooth = gaussian_filter(frame, _SLOPE_SIGMA, mode="nearest")
     gx, gy = (correlate1d(smooth, (-0.5, 0.0, 0.5), axis, mode="nearest") for axis in (1, 0))
     sxx, sxy, syy = windowed(gx * gx) + _STABLE, windowed(gx * gy), windowed(gy * gy) + _STABLE
     determinant = sxx * syy - sxy * sxy

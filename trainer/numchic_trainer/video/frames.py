@@ -36,9 +36,7 @@ from numchic_trainer.planar import (
     yuv_layout,
 )
 from numchic_trainer.source import Source, to_picture
-
-MAX_FRAMES = 4095
-"""What the header can express."""
+from numchic_trainer.video.structure import MAX_FRAMES
 
 _T = TypeVar("_T")
 
