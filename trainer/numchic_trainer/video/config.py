@@ -105,12 +105,17 @@ class VideoConfig(TrainConfig):
         if self.warp_size % 2:
             raise UsageError("illegal setting", "warp_size", None, self.warp_size, "even numbers")
 
+    def as_picture(self) -> TrainConfig:
+        """Those settings that pictures have."""
+        names = [field.name for field in dataclasses.fields(TrainConfig)]
+        return TrainConfig(**{name: getattr(self, name) for name in names})
+
     def still(self, lmbda: float, seed: int) -> TrainConfig:
         """Settings of an I frame."""
-        names = [field.name for field in dataclasses.fields(TrainConfig)]
-        values = {name: getattr(self, name) for name in names}
-        own = {"lmbda": lmbda, "seed": seed, "target_bpp": None, "target_psnr": None}
-        return TrainConfig(**values | own | {"trailer": False, "metadata": False})
+        return dataclasses.replace(
+            self.as_picture(), lmbda=lmbda, seed=seed, target_bpp=None, target_psnr=None,
+            trailer=False, metadata=False,
+        )  # fmt: skip
 
     def n_inter_iterations(self, level: int) -> int:
         """Iterations of a P or B frame of a level."""

@@ -28,17 +28,24 @@ from numchic_bitstream import (
 from numchic_bitstream.arguments import as_integer
 from numchic_bitstream.metadata import FRAME_RATE
 from numchic_trainer.architecture import architecture
-from numchic_trainer.config import TrainConfig, beside_others
+from numchic_trainer.config import beside_others
 from numchic_trainer.encoding import encode
 from numchic_trainer.kernels.workers import available_cores
 from numchic_trainer.preset import choose_preset
-from numchic_trainer.result import EncodeResult, Event
+from numchic_trainer.result import Event
 from numchic_trainer.settings import shown
 from numchic_trainer.training.target import planes_of
 from numchic_trainer.video.config import InterPreset, VideoConfig, at_level
 from numchic_trainer.video.cuts import scene_cuts
 from numchic_trainer.video.finish import join, result_of
-from numchic_trainer.video.frame import CodedFrame, FrameTask, decode, encode_frame, report_of
+from numchic_trainer.video.frame import (
+    CodedFrame,
+    FrameReport,
+    FrameTask,
+    decode,
+    encode_frame,
+    report_of,
+)
 from numchic_trainer.video.frames import FrameReader, to_frames
 from numchic_trainer.video.models import inter_architecture
 from numchic_trainer.video.records import Records
@@ -254,7 +261,7 @@ class _Encoding:
                     raise outcome
                 queue.take(task, outcome)
                 self._n_done = len(queue.finished)
-                self._tell(task.plan.index, "finished", outcome)
+                self._tell(task.plan.index, "finished", outcome.report)
         records = [queue.finished[planned.index] for planned in clip.plan]
         complete, trailer_bytes = join(
             clip.header,
@@ -271,23 +278,19 @@ class _Encoding:
     def still(self, config: VideoConfig) -> VideoResult:
         """Encode a single frame like a picture."""
         self._attempt = 1
-        names = [field.name for field in dataclasses.fields(TrainConfig)]
-        as_picture = TrainConfig(**{name: getattr(config, name) for name in names})
         picture = self._clip.frames[0]
 
         def tell(event: Event) -> None:
             self._tell(0, event.phase)
 
-        return self._result_of_still(config, picture, encode(picture, as_picture, progress=tell))
-
-    def _result_of_still(
-        self, config: VideoConfig, picture: Picture, found: EncodeResult
-    ) -> VideoResult:
+        found = encode(picture, config.as_picture(), progress=tell)
         (planned,) = self._clip.plan
         (frame,) = read_stream(found.stream).frames
         seconds = sum(found.cpu_seconds.values())
         task = FrameTask(planned, picture, (), None, config, found.lmbda)
-        report = report_of(task, frame, decode(frame, ()), found.preset, {"cpu_seconds": seconds})
+        report = report_of(task, frame, decode(frame, ()), found.preset, seconds)
+        self._n_done = 1
+        self._tell(0, "finished", report)
         result = result_of(
             found.stream, found.trailer_bytes, self._clip.structure, found.lmbda, [report],
             picture.height * picture.width,
@@ -309,9 +312,9 @@ class _Encoding:
             assert task is not None  # all that was begun is finished
             yield task, encode_frame(task, partial(self._tell, task.plan.index))
 
-    def _tell(self, index: int, phase: str, coded: CodedFrame | None = None) -> None:
+    def _tell(self, index: int, phase: str, report: FrameReport | None = None) -> None:
         if self._progress is not None:
-            n_frames, report = self._clip.frames.n_frames, None if coded is None else coded.report
+            n_frames = self._clip.frames.n_frames
             self._progress(VideoEvent(phase, index, self._n_done, n_frames, self._attempt, report))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numchic.references import shifted_reference
 from numchic.v5.frame import decode_frame
 from numchic_bitstream import Frame, FrameHeader, Stream, VideoHeader, read_stream
 from numchic_bitstream.arrays import F32
+from numchic_bitstream.structure import level_size
 from numchic_bitstream.v5.headers import write_coolchic_header, write_frame_header
 from numchic_trainer.encoding import encode
 from numchic_trainer.kernels.workers import Workers, available_cores
@@ -24,12 +26,11 @@ from numchic_trainer.training.target import Target
 from numchic_trainer.video.config import VideoConfig
 from numchic_trainer.video.flow import block_vectors, estimate_flow
 from numchic_trainer.video.inter import InterTask, Tick, train_inter
+from numchic_trainer.video.models import FINEST_MOTION
 from numchic_trainer.video.signals import signals_of
 from numchic_trainer.video.structure import PlannedFrame
-from numchic_trainer.video.translation import global_translation
+from numchic_trainer.video.translation import Shift, global_translation
 from numchic_trainer.write import verified_latents, write_model
-
-_BLOCK = 4  # pixels that share a vector, either way
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class FrameTask:
     references : tuple of Picture
         Decoded.
     donor : Frame or None
-        The coded frame that the plan names.
+        The coded frame that the plan names, if its networks are to be taken over.
     config : VideoConfig
     lmbda : float
         Of this frame.
@@ -134,14 +135,11 @@ def encode_frame(task: FrameTask, tick: Tick) -> CodedFrame:
         The decoder does not give back what was written: a bug.
     """
     start = time.process_time()
-    if task.plan.kind == "I":
-        frame, preset = _encode_intra(task, tick)
-        facts: dict[str, Any] = {}
-    else:
-        frame, preset, facts = _encode_inter(task, tick)
+    encode_kind = _encode_intra if task.plan.kind == "I" else _encode_inter
+    frame, preset = encode_kind(task, tick)
     decoded = decode(frame, task.references)
-    facts["cpu_seconds"] = time.process_time() - start
-    return CodedFrame(frame, decoded, report_of(task, frame, decoded, preset, facts))
+    cpu_seconds = time.process_time() - start
+    return CodedFrame(frame, decoded, report_of(task, frame, decoded, preset, cpu_seconds))
 
 
 def decode(frame: Frame, references: Sequence[Picture]) -> Picture:
@@ -163,55 +161,54 @@ def _encode_intra(task: FrameTask, tick: Tick) -> tuple[Frame, str]:
     return Frame(header, still.residue), result.preset
 
 
-def _encode_inter(task: FrameTask, tick: Tick) -> tuple[Frame, str, dict[str, Any]]:
-    config, picture = task.config, task.picture
+def _encode_inter(task: FrameTask, tick: Tick) -> tuple[Frame, str]:
+    """Encode a frame as what it has of others and what it differs in."""
+    config = task.config
     with surroundings(config.device), Workers(config.threads or available_cores()) as workers:
-        target = Target.of_picture(picture, task.lmbda, config.device)
-        luma = target.planes[0].cpu().numpy()
-        flows, references, vectors = [], [], []
-        for reference in task.references:
-            unshifted = shifted_reference(reference, (0, 0))[..., 0]
-            flows.append(global_translation(luma, unshifted))
-            references.append(shifted_reference(reference, flows[-1]))
-            if config.motion_start:
-                vectors.append(_vectors(luma, references[-1]))
-        preset, model = train_inter(
-            InterTask(
-                target,
-                references,
-                np.concatenate(vectors) if vectors else None,
-                task.donor if config.donors else None,
-                task.plan.level,
-                task.seed,
-                config,
-            ),
-            workers,
-            tick,
-        )
-        residue, motion = (write_model(part) for part in model.parts)
-        for part, coolchic in zip(model.parts, (residue, motion), strict=True):
+        flows, to_train = _prepare(task)
+        preset, model = train_inter(to_train, workers, tick)
+        parts = [write_model(part) for part in model.parts]
+        for part, coolchic in zip(model.parts, parts, strict=True):
             verified_latents(part, coolchic)
-        header = FrameHeader(
-            display_index=task.plan.index,
-            frame_type=task.plan.kind,
-            frame_data_type=picture.data_type,
-            bitdepth=picture.bitdepth,
-            index_references=task.plan.references,
-            global_flow=tuple(component for flow in flows for component in flow),
-            warp_filter_size=config.warp_size,
-        )
-        return Frame(header, residue, motion), preset, {"global_flow": header.global_flow}
+    header = FrameHeader(
+        display_index=task.plan.index,
+        frame_type=task.plan.kind,
+        frame_data_type=task.picture.data_type,
+        bitdepth=task.picture.bitdepth,
+        index_references=task.plan.references,
+        global_flow=tuple(chain.from_iterable(flows)),
+        warp_filter_size=config.warp_size,
+    )
+    return Frame(header, *parts), preset
+
+
+def _prepare(task: FrameTask) -> tuple[list[Shift], InterTask]:
+    """Find the global flows, and the motion that is left."""
+    config = task.config
+    target = Target.of_picture(task.picture, task.lmbda, config.device)
+    luma = target.planes[0].cpu().numpy()
+    flows, references = [], []
+    for picture in task.references:
+        unshifted = shifted_reference(picture, (0, 0))[..., 0]
+        flows.append(global_translation(luma, unshifted))
+        references.append(shifted_reference(picture, flows[-1]))
+    vectors = None
+    if config.motion_start:
+        vectors = np.concatenate([_vectors(luma, reference) for reference in references])
+    return flows, InterTask(
+        target, references, vectors, task.donor, task.plan.level, task.seed, config
+    )
 
 
 def _vectors(luma: F32, reference: F32) -> F32:
     """Estimated motion of every block."""
-    height, width = luma.shape
     flow = estimate_flow(luma, np.ascontiguousarray(reference[..., 0]))
-    return block_vectors(flow, (-(-height // _BLOCK), -(-width // _BLOCK)))
+    height, width = luma.shape
+    return block_vectors(flow, level_size((height, width), FINEST_MOTION))
 
 
 def report_of(
-    task: FrameTask, frame: Frame, decoded: Picture, preset: str, facts: dict[str, Any]
+    task: FrameTask, frame: Frame, decoded: Picture, preset: str, cpu_seconds: float
 ) -> FrameReport:
     """Report of a coded frame."""
     errors = _plane_errors(task.picture, decoded)
@@ -238,7 +235,9 @@ def report_of(
         psnr=_plane_psnr(errors),
         mse=mse,
         loss=mse + task.lmbda * 8 * n_bytes / sizes[0],
-        **facts | _facts_of_prediction(task, frame),
+        global_flow=frame.header.global_flow,
+        cpu_seconds=cpu_seconds,
+        **_facts_of_prediction(task, frame),
     )
 
 

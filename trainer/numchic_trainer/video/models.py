@@ -11,7 +11,7 @@ from numchic_trainer.video.config import InterPreset
 
 # Of latents that are nearly all zero: with 16, as for pictures, they are lost in noise at first.
 _GAIN = 3
-_FINEST_MOTION = 2  # log2: one vector for 4 x 4 pixels
+FINEST_MOTION = 2  # log2: one vector for 4 x 4 pixels
 _COARSEST_MOTION = 6
 _HYPER = (4, 6)
 
@@ -81,7 +81,7 @@ def inter_architecture(
         None if sizes.taps == _SHORT else _HYPER,
         "bicubic",
     )
-    latents = (0, 0) if skips else (_FINEST_MOTION, _COARSEST_MOTION)
+    latents = (0, 0) if skips else (FINEST_MOTION, _COARSEST_MOTION)
     motion = _parameter(_MOTIONS[preset], 2 * n_references, img_size, latents, None, "nearest")
     return residue, motion
 
