@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numchic.v5.prediction import combine
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
 from numchic_trainer.kernels.lanes import LANES, accumulate, load
@@ -76,10 +75,6 @@ class PredictionSweep:
     def evaluate(self, residue: F32, warped: Sequence[F32]) -> float:
         """Error of the samples that a decoder puts out."""
         return self._sweep(residue, warped, self._maximum, _NOTHING, (_NOTHING,) * len(warped))
-
-    def render(self, residue: F32, warped: Sequence[F32]) -> F32:
-        """Join residue and prediction: float32[3, H, W], neither averaged nor rounded."""
-        return combine(residue, np.stack(warped))
 
     def _sweep(
         self,
