@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 InterPreset = Literal["skip", "linear", "tiny", "vlop", "lop", "mop", "hop"]
 INTER_PRESETS: tuple[InterPreset, ...] = ("skip", "linear", "tiny", "vlop", "lop", "mop", "hop")
 
-INTER_EFFORTS: dict[Effort, int] = {"fast": 100, "medium": 300, "slow": 1000, "best": 5000}
+INTER_EFFORTS: dict[Effort, int] = {"fast": 150, "medium": 300, "slow": 1000, "best": 5000}
 """Iterations of a P or B frame."""
 
 
@@ -79,7 +79,7 @@ class VideoConfig(TrainConfig):
         None,
         by_level(number(int, 0, 1_000_000_000)),
         "A P or B frame is trained for so many iterations, those of all candidates counted; auto "
-        "leaves their number to the effort (100, 300, 1000 or 5000).",
+        "leaves their number to the effort (150, 300, 1000 or 5000).",
         words={"auto": None},
     )
     warp_size: int = setting(
