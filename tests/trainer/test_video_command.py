@@ -87,7 +87,9 @@ def test_numbered_pictures_and_a_bare_file(source: Path, tmp_path: Path) -> None
 
 
 def test_one_frame_is_a_picture(source: Path, tmp_path: Path) -> None:
-    assert run("encode", source, tmp_path / "a.cool", *QUICK, "--frames", "0").exit_code == 0
+    result = run("encode", source, tmp_path / "a.cool", *QUICK, "--frames", "0")
+    assert result.exit_code == 0
+    assert "waves.y4m: 1 frame, " in result.stderr
     single = tmp_path / "single.y4m"
     single.write_bytes(source.read_bytes()[: len(source.read_bytes()) - 3 * (6 + 24 * 16 * 3 // 2)])
     for path in (single, "-"):
@@ -119,6 +121,7 @@ def test_log(source: Path, tmp_path: Path) -> None:
         (["--size", "24x16"], "size"),
         (["--log", "log.txt"], "log"),
         (["--target-bpp", "1", "--target-psnr", "30"], "target_psnr"),
+        (["--resume", "--restart"], "restart"),
     ],
 )
 def test_what_is_refused(options: list[str], text: str, source: Path, tmp_path: Path) -> None:
@@ -139,6 +142,25 @@ def test_pictures_have_no_options_of_videos(options: list[str], tmp_path: Path) 
     assert result.exit_code == 2
     assert "this is for a video" in result.stderr
     assert not (tmp_path / "a.cool").exists()
+
+
+def test_what_is_missing_is_not_taken_for_a_picture(source: Path, tmp_path: Path) -> None:
+    result = run("encode", tmp_path / "missing.y4m", tmp_path / "a.cool", *QUICK)
+    assert result.exit_code == 5
+    assert "No such file" in result.stderr
+    source.write_bytes(source.read_bytes().partition(b"FRAME")[0])
+    for options in ([], QUICK):
+        result = run("encode", source, tmp_path / "a.cool", *options)
+        assert result.exit_code == 2
+        assert "no frames" in result.stderr
+
+
+def test_a_stream_does_not_hide_numbered_pictures(tmp_path: Path) -> None:
+    for t in range(2):
+        Image.fromarray(luma(t)).save(tmp_path / f"{t}.png")
+    result = run("encode", tmp_path / "%d.png", tmp_path / "%d.png", *QUICK)
+    assert result.exit_code == 2
+    assert "would replace an input" in result.stderr
 
 
 def test_several_inputs(source: Path, tmp_path: Path) -> None:

@@ -153,6 +153,8 @@ def test_what_is_not_asked_for_may_be_damaged(tmp_path: Path) -> None:
         (b"YUV4MPEG2 W4 H2\n", "no frames"),
         (b"YUV4MPEG2 W4 H2\nFRAME\n", "ends within a frame"),
         (b"YUV4MPEG2 W4 H2\nFRAME\n" + bytes(12) + b"FRAM", "malformed"),
+        (b"YUV4MPEG2 W4 H2\nFRAME\n" + bytes(12) + b"FRAME", "a line does not end"),
+        (b"YUV4MPEG2 W4", "a line does not end"),
         (b"YUV4MPEG2 W4 H2 Cmono\nFRAME\n" + bytes(8), "grey samples"),
         (b"YUV4MPEG2 W4 H2 C422\nFRAME\n" + bytes(16), "unknown kind of samples"),
         (b"YUV4MPEG2 W4 H2 Im\nFRAME Ippp\n" + bytes(12), "interlaced in different ways"),
@@ -194,6 +196,14 @@ def test_one_frame_of_an_odd_size(tmp_path: Path, rounded_up: bool) -> None:
     found = open_video(path, size=(3, 5))
     assert same(found, [read_picture(path, size=(3, 5))])
     assert not is_video(path, size=(3, 5))
+
+
+def test_too_many_frames_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a_1000x1000_444.yuv"
+    with path.open("wb") as file:
+        file.truncate(3_000_000 * 4096)  # zeros that take no room
+    with pytest.raises(UsageError, match="too many frames"):
+        open_video(path)
 
 
 def test_a_sample_for_every_frame_of_the_header(tmp_path: Path) -> None:
@@ -287,6 +297,7 @@ def test_other_files_are_videos_of_one_frame(tmp_path: Path) -> None:
     assert same(open_video(path), [frame(0, "rgb")])
     assert same(open_video(io.BytesIO(path.read_bytes())), [frame(0, "rgb")])
     assert not is_video(written(tmp_path / "a.y4m", y4m(frames(1))))
+    assert is_video(written(tmp_path / "b.y4m", y4m(frames(1))[: len(y4m_header(frame(0)))]))
     assert not is_video(tmp_path / "missing.y4m")
     assert not is_video(Path("-"))
 

@@ -126,7 +126,8 @@ def read_yuv(file: BinaryIO, name: str, layout: Layout) -> Picture:
 def read_y4m(file: BinaryIO, name: str) -> Picture:
     """Read the only frame of a Y4M file."""
     layout, metadata = read_y4m_header(file, name)
-    next_y4m_frame(file, name)
+    if not next_y4m_frame(file, name):
+        raise UsageError("there are no frames", name)
     picture = read_frame(file, name, layout, rounded_up=True, metadata=metadata)
     if file.read(1):
         found = "a second frame"
@@ -213,9 +214,14 @@ def read_frame(
 
 def _parameters(line: bytes, name: str, start: bytes) -> list[str]:
     """Parameters of a line that starts with the given word."""
-    word, *parameters = line[:-1].split(b" ")
-    if word != start or not line.endswith(b"\n"):
+    word, *parameters = line.removesuffix(b"\n").split(b" ")
+    if word != start:
         raise UsageError("malformed Y4M file", name, None, ascii(line[:20]), start.decode())
+    if not line.endswith(b"\n"):
+        raise UsageError(
+            "malformed Y4M file: a line does not end", name, None, f"{len(line)} bytes",
+            f"up to {_MAX_Y4M_LINE}",
+        )  # fmt: skip
     return [parameter.decode("latin-1") for parameter in parameters]
 
 

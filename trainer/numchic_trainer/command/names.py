@@ -63,6 +63,9 @@ def check_output(output: Path, inputs: Collection[Path]) -> None:
     if output.exists():
         if any(path.exists() and output.samefile(path) for path in inputs):
             raise UsageError("the output would replace an input", "output", None, str(output))
+    elif output.resolve() in {path.resolve() for path in inputs}:
+        # That is the name of numbered pictures, which a file would hide.
+        raise UsageError("the output would replace an input", "output", None, str(output))
     elif not os.access(folder, os.W_OK):
         raise PermissionError(f"the folder cannot be written to: {output.parent}")
 
@@ -96,6 +99,9 @@ def open_checkpoint(
     discard : callable
         Removes what is there.
     """
+    if resume and restart:
+        reason = "an interrupted training goes on or is thrown away"
+        raise UsageError(reason, "restart", None, "with resume", "one of them")
     if output == STANDARD or (output.exists() and not output.is_file()):
         if resume or restart:
             raise UsageError("no training is kept beside this", "output", None, str(output))

@@ -49,8 +49,7 @@ def open_frames(
 
     What is no file, such as standard input, is read: then a picture is a video of one frame.
     """
-    is_file = path != STANDARD and (path.is_file() or not path.exists())
-    if is_file and frames is None and not is_video(path, **source):
+    if path != STANDARD and path.is_file() and frames is None and not is_video(path, **source):
         return None
     wanted = slice(frames, frames + 1) if isinstance(frames, int) else frames
     return open_video(input_of(path), frames=wanted, **source)
@@ -124,9 +123,11 @@ def _tell(path: Path, result: VideoResult) -> None:
     size = f"{len(result.stream)} bytes"
     if result.trailer_bytes:
         size += f" ({len(result.stream) - result.trailer_bytes} without trailer)"
+    n_frames = len(result.frames)
+    frames = "1 frame" if n_frames == 1 else f"{n_frames} frames"
     planes = " ".join(f"{found:.2f}" for found in result.plane_psnr_db)
     click.echo(
-        f"{path.name}: {len(result.frames)} frames, {size}, {result.bits_per_pixel:.4f} bits per "
+        f"{path.name}: {frames}, {size}, {result.bits_per_pixel:.4f} bits per "
         f"pixel, {result.psnr_db:.2f} dB (planes {planes}), lambda {result.lmbda:.3g}, "
         f"{result.cpu_seconds:.0f} s",
         err=True,

@@ -144,7 +144,7 @@ def is_video(
     data_type: YuvType | None = None,
     bitdepth: int | None = None,
 ) -> bool:
-    """Whether a file has several frames, or a name stands for numbered pictures.
+    """Whether a file has several frames or none, or a name stands for numbered pictures.
 
     Of what is not a file, such as a pipe, that is not known before it is read: :func:`open_video`
     tells, for which pictures are videos of one frame.
@@ -159,7 +159,7 @@ def is_video(
     if _is_pattern(path):
         return True
     planar = _scan(path, _Unsaid(size, data_type, bitdepth), 2) if path.is_file() else None
-    return planar is not None and len(planar.places) > 1
+    return planar is not None and len(planar.places) != 1
 
 
 def to_frames(
@@ -393,6 +393,7 @@ def _kept(pictures: Iterable[Picture]) -> FrameReader:
 
 
 def _checked(reader: FrameReader) -> FrameReader:
+    _check_number(len(reader))  # at once, since reading them all may take minutes
     for _ in _alike(reader):
         pass
     return reader
@@ -402,9 +403,7 @@ def _alike(pictures: Iterable[Picture]) -> Iterator[Picture]:
     """Pass frames on; raise an error if they are no video that the format can hold."""
     first = None
     for index, picture in enumerate(pictures):
-        if index == MAX_FRAMES:
-            reason = "too many frames: choose some"
-            raise UsageError(reason, "frames", None, f"more than {index}", f"1 .. {MAX_FRAMES}")
+        _check_number(index + 1)
         if first is None:
             first = picture
         else:
@@ -412,6 +411,14 @@ def _alike(pictures: Iterable[Picture]) -> Iterator[Picture]:
         yield picture
     if first is None:
         raise UsageError("there are no frames", "frames")
+
+
+def _check_number(n_frames: int) -> None:
+    if n_frames > MAX_FRAMES:
+        raise UsageError(
+            "too many frames: choose some", "frames", None, f"more than {MAX_FRAMES}",
+            f"1 .. {MAX_FRAMES}",
+        )  # fmt: skip
 
 
 def _check_follows(first: Picture, picture: Picture, index: int) -> None:
