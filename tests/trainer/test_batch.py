@@ -397,10 +397,13 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, number: signal.Signals)
     paths = [save(tmp_path / f"{name}.png") for name in "ab"]
     long = ["--iterations", "1000000", "--preset", "lop", "--init", "zero"]
     command = started("encode", *paths, tmp_path / "out", "--jobs", 2, *long)
-    worker_of(command)
-    time.sleep(1)
-    command.send_signal(number)  # to the parent alone
-    _, errors = command.communicate(timeout=60)  # until the last one has closed its pipe
+    try:
+        worker_of(command)
+        time.sleep(1)
+        command.send_signal(number)  # to the parent alone
+        _, errors = command.communicate(timeout=60)  # until the last one has closed its pipe
+    finally:
+        command.kill()
     assert command.returncode == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in errors
 

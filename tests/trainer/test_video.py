@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import shutil
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -211,10 +212,19 @@ def test_finished_frames_are_never_encoded_again(tmp_path: Path) -> None:
     assert sorted(first.finished + second.finished) == [0, 1, 2, 3, 4]
 
 
+@pytest.fixture(scope="module")
+def levels(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoConfig, Path]:
+    """Settings of three levels, and the finished frames of a clip."""
+    folder = tmp_path_factory.mktemp("levels") / "frames"
+    config = quick(structure="random-access:4", lambda_by_level=(1.0, 1.5, 2.0))
+    encode_video(clip(5), config, checkpoint=folder)
+    return config, folder
+
+
 @pytest.mark.parametrize(
     ("settings", "again"),
     [
-        ({"inter_iterations": (8, 9, 8)}, [1, 2, 3]),  # those of level 1, and what depends on it
+        ({"inter_iterations": (8, 12, 8)}, [1, 2, 3]),  # level 1, and what depends on its samples
         ({"inter_iterations": (8, 8, 9)}, [1, 3]),
         ({"lambda_by_level": (1.0, 1.5, 9.0)}, [1, 3]),
         ({"inter_preset": ("tiny", "tiny", "skip")}, [1, 3]),
@@ -223,11 +233,14 @@ def test_finished_frames_are_never_encoded_again(tmp_path: Path) -> None:
     ],
 )
 def test_what_depends_on_changed_settings_is_encoded_again(
-    settings: dict[str, Any], again: list[int], tmp_path: Path
+    settings: dict[str, Any],
+    again: list[int],
+    levels: tuple[VideoConfig, Path],
+    tmp_path: Path,
 ) -> None:
+    config, finished = levels
     source, folder = clip(5), tmp_path / "frames"
-    config = quick(structure="random-access:4", lambda_by_level=(1.0, 1.5, 2.0))
-    encode_video(source, config, checkpoint=folder)
+    shutil.copytree(finished, folder)
     count, changed = Count(), dataclasses.replace(config, **settings)
     result = encode_video(source, changed, checkpoint=folder, progress=count)
     assert sorted(count.finished) == again
@@ -242,10 +255,20 @@ def test_a_changed_frame_is_encoded_again(tmp_path: Path) -> None:
     assert count.finished == [2]
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoResult, Path]:
+    """Two frames, encoded, and their files."""
+    folder = tmp_path_factory.mktemp("pair") / "frames"
+    return encode_video(clip(2), quick(), checkpoint=folder), folder
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "foreign", "empty", "another frame"])
-def test_damaged_files_are_as_if_they_were_not_there(damage: str, tmp_path: Path) -> None:
-    source, config, folder = clip(2), quick(), tmp_path / "frames"
-    expected = encode_video(source, config, checkpoint=folder)
+def test_damaged_files_are_as_if_they_were_not_there(
+    damage: str, pair: tuple[VideoResult, Path], tmp_path: Path
+) -> None:
+    expected, finished = pair
+    folder = tmp_path / "frames"
+    shutil.copytree(finished, folder)
     first, second = sorted(folder.iterdir())
     contents = bytearray(first.read_bytes())
     if damage == "flip":
@@ -258,18 +281,20 @@ def test_damaged_files_are_as_if_they_were_not_there(damage: str, tmp_path: Path
     }
     first.write_bytes(bytes(damaged.get(damage, second.read_bytes())))
     (folder / "notes.txt").write_text("mine")
-    result = encode_video(source, config, checkpoint=folder)
+    count = Count()
+    result = encode_video(clip(2), quick(), checkpoint=folder, progress=count)
+    assert count.finished == [0]
     assert result.stream == expected.stream
 
 
-def test_frames_as_bytes() -> None:
-    stream = read_stream(encode_video(clip(2), quick()).stream)
+def test_frames_as_bytes(pair: tuple[VideoResult, Path]) -> None:
+    stream = read_stream(pair[0].stream)
     copies = tuple(read_frame(frame_bytes(coded)) for coded in stream.frames)
     copy = dataclasses.replace(stream, frames=copies, trailer_announced=False)
     assert write_stream(copy) == write_stream(dataclasses.replace(stream, trailer_announced=False))
 
 
-def test_drift_is_noticed() -> None:
+def test_drift_is_noticed(pair: tuple[VideoResult, Path]) -> None:
     source = to_frames(clip(2))
     plan = plan_frames(2, (0, 1), ())
     queue = FrameQueue(source, plan, QUICK, Records(None))
@@ -277,8 +302,7 @@ def test_drift_is_noticed() -> None:
         assert task is not None
         queue.take(task, encode_frame(task, lambda _: None))
     records = [queue.finished[0], queue.finished[1]._replace(samples=digest_of(frame(0)))]
-    header = dataclasses.replace(read_stream(encode_video(clip(1), QUICK).stream).header)
-    header = dataclasses.replace(header, n_frames=2, intra_pos=(0, 1))
+    header = dataclasses.replace(read_stream(pair[0].stream).header, intra_pos=(0, 1), p_pos=())
     with pytest.raises(RuntimeError, match="frame 1"):
         join(header, records, None, trailer=True, threads=1)
 
