@@ -21,6 +21,7 @@ from numchic_trainer.command.cli import encode_batch_command, encode_command
 from numchic_trainer.config import EFFORTS, PRESETS, TrainConfig
 from numchic_trainer.ladder.config import LadderConfig
 from numchic_trainer.settings import settings_of
+from numchic_trainer.video.config import VideoConfig
 
 WRONG: list[tuple[str, Any]] = [
     ("lmbda", 0.0),
@@ -117,6 +118,26 @@ def test_those_of_the_ladder_too(name: str, value: Any) -> None:
     with pytest.raises(UsageError) as caught:
         LadderConfig(**{name: value})
     assert caught.value.field == name
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"structure": "pyramid"}, "structure"),
+        ({"structure": "random-access:0"}, "structure"),
+        ({"structure": "intra", "p": "1"}, "structure"),
+        ({"intra": "0,x"}, "intra"),
+        ({"intra": [0, 8]}, "intra"),
+        ({"p": "1-"}, "p"),
+        ({"warp_size": 3}, "warp_size"),
+        ({"lambda_by_level": float("nan")}, "lambda_by_level"),
+    ],
+)
+def test_those_of_a_video_before_there_is_one(settings: dict[str, Any], name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        VideoConfig(**settings)
+    assert caught.value.field == name
+    assert caught.value.allowed
 
 
 @pytest.mark.parametrize(

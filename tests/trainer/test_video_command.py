@@ -163,6 +163,17 @@ def test_a_stream_does_not_hide_numbered_pictures(tmp_path: Path) -> None:
     assert "would replace an input" in result.stderr
 
 
+def test_what_another_encode_has_left_is_thrown_away(source: Path, tmp_path: Path) -> None:
+    out, checkpoint = tmp_path / "a.cool", tmp_path / "a.cool.training"
+    checkpoint.write_bytes(b"of a picture")
+    assert run("encode", source, out, *QUICK, "--restart").exit_code == 0
+    checkpoint.mkdir()
+    (checkpoint / "0000-0.frame").write_bytes(b"of a video")
+    Image.fromarray(luma(0)).save(tmp_path / "a.png")
+    assert run("encode", tmp_path / "a.png", out, *QUICK[:4], "--restart").exit_code == 0
+    assert not checkpoint.exists()
+
+
 def test_several_inputs(source: Path, tmp_path: Path) -> None:
     result = run("encode", source, source.with_name("b.png"), f"{tmp_path}/", "--frames", "0:2")
     assert result.exit_code == 2

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -14,6 +14,7 @@ from numchic import read_info
 from numchic.command.decode import is_folder
 from numchic.files.output import write
 from numchic_bitstream import NumchicError, UsageError
+from numchic_trainer.video.records import discard as discard_frames
 
 SUFFIX = ".cool"
 CHECKPOINT_SUFFIX = ".training"
@@ -85,19 +86,10 @@ def check_stream(output: Path, inputs: Collection[Path]) -> None:
             ) from error  # fmt: skip
 
 
-def open_checkpoint(
-    output: Path, resume: bool, restart: bool, *, discard: Callable[[Path], None] = Path.unlink
-) -> Path | None:
+def open_checkpoint(output: Path, resume: bool, restart: bool) -> Path | None:
     """Place beside the output for an interrupted training; it must be wanted if it is there.
 
     Beside standard output, a pipe or a device there is none.
-
-    Parameters
-    ----------
-    output : Path
-    resume, restart : bool
-    discard : callable
-        Removes what is there.
     """
     if resume and restart:
         reason = "an interrupted training goes on or is thrown away"
@@ -108,13 +100,21 @@ def open_checkpoint(
         return None
     path = output.with_name(output.name + CHECKPOINT_SUFFIX)
     if restart and path.exists():
-        discard(path)
+        discard(path)  # be it of a picture or of a video
     elif path.exists() and not resume:
         raise UsageError(
             "an interrupted training is there: --resume goes on with it, --restart throws it away",
             "output", None, path.name,
         )  # fmt: skip
     return path
+
+
+def discard(checkpoint: Path) -> None:
+    """Remove what a training has kept: a file, of a video a folder of frames."""
+    if checkpoint.is_dir():
+        discard_frames(checkpoint)
+    else:
+        checkpoint.unlink()
 
 
 def input_of(path: Path) -> Path | BinaryIO:

@@ -20,6 +20,7 @@ from numchic_trainer.command.names import (
     STANDARD,
     check_output,
     check_stream,
+    discard,
     input_of,
     open_checkpoint,
     output_paths,
@@ -32,7 +33,6 @@ from numchic_trainer.video.config import VideoConfig
 from numchic_trainer.video.encoding import VideoEvent, VideoResult, encode_video
 from numchic_trainer.video.frame import FrameReport
 from numchic_trainer.video.frames import FrameReader, is_video, open_video
-from numchic_trainer.video.records import discard
 from numchic_trainer.video.result import VideoProgress
 
 _REDRAWN = 0.1  # seconds between two looks of the bar
@@ -84,7 +84,7 @@ def encode_video_file(
     (out,) = output_paths(inputs, output)
     check_stream(out, inputs)
     remark(path, reader[0], config)
-    checkpoint = open_checkpoint(out, resume, restart, discard=discard)
+    checkpoint = open_checkpoint(out, resume, restart)
     with progress_bar(reader.n_frames) as progress:
         result = encode_video(
             reader,

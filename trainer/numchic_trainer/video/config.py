@@ -18,11 +18,14 @@ from numchic_trainer.settings import (
     setting,
     text,
 )
+from numchic_trainer.video.structure import check_structure
 
 Value = TypeVar("Value")
 
 InterPreset = Literal["skip", "linear", "tiny", "vlop", "lop", "mop", "hop"]
 INTER_PRESETS: tuple[InterPreset, ...] = ("skip", "linear", "tiny", "vlop", "lop", "mop", "hop")
+
+_FRAMES = text("LIST")._replace(allowed="text such as '0,8-16,-1'")
 
 INTER_EFFORTS: dict[Effort, int] = {"fast": 150, "medium": 300, "slow": 1000, "best": 5000}
 """Iterations of a P or B frame."""
@@ -48,13 +51,13 @@ class VideoConfig(TrainConfig):
     )
     intra: str | None = setting(
         None,
-        text("LIST"),
+        _FRAMES,
         "These are the I frames, such as 0,8-16,-1; negative numbers count from the end.",
         words={"auto": None},
     )
     p: str | None = setting(
         None,
-        text("LIST"),
+        _FRAMES,
         "These are the P frames. All frames that are in no list are B frames.",
         words={"auto": None},
     )
@@ -102,6 +105,7 @@ class VideoConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_structure(self.structure, self.intra, self.p)
         if self.warp_size % 2:
             raise UsageError("illegal setting", "warp_size", None, self.warp_size, "even numbers")
 

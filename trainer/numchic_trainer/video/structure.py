@@ -98,11 +98,8 @@ def plan_structure(
     ((0, 8, 9, 10), (4, 13))
     """
     n_frames = as_integer(n_frames, "n_frames", 1, MAX_FRAMES)
+    check_structure(structure, intra, p)
     if intra is not None or p is not None:
-        if structure is not None:
-            raise UsageError(
-                "a structure and lists of frames are given", "structure", None, structure, "either"
-            )
         return _listed(n_frames, "0" if intra is None else intra, p or "")
     name, gap = _parse_structure("auto" if structure is None else structure)
     if name == "intra":
@@ -110,6 +107,20 @@ def plan_structure(
     if name == "low-delay":
         return (0,), tuple(range(1, n_frames))
     return _scenes(n_frames, gap, cuts if name == "auto" else ())
+
+
+def check_structure(structure: str | None, intra: str | None, p: str | None) -> None:
+    """Raise an error for what :func:`plan_structure` refuses whatever the video."""
+    lists = {name: text for name, text in (("intra", intra), ("p", p)) if text is not None}
+    if structure is not None:
+        _parse_structure(structure)
+        if lists:
+            raise UsageError(
+                "a structure and lists of frames are given", "structure", None, structure, "either"
+            )
+    for name, text in lists.items():
+        for _ in _items(name, text):
+            pass
 
 
 def plan_frames(n_frames: int, intra: Sequence[int], p: Sequence[int]) -> list[PlannedFrame]:
@@ -196,18 +207,22 @@ def _listed(n_frames: int, intra: str, p: str) -> tuple[Positions, Positions]:
 
 def _indices(name: str, text: str, n_frames: int) -> Iterator[int]:
     """Frames of a list, as they come; every range is known to lie in the video before it begins."""
+    for match in _items(name, text):
+        first = int(match[3]) + n_frames if match[3] else int(match[1])
+        last = int(match[2]) if match[2] else first
+        if not 0 <= first < n_frames or last >= n_frames:
+            allowed = f"-{n_frames} .. {n_frames - 1}"
+            raise UsageError("no such frame", name, None, match[0], allowed)
+        if last < first:
+            raise UsageError("a range ends before it begins", name, None, match[0], "a-b, a <= b")
+        yield from range(first, last + 1)
+
+
+def _items(name: str, text: str) -> Iterator[re.Match[str]]:
+    """Items of a list."""
     for item in text.split(",") if text.strip() else ():
         match = _ITEM.fullmatch(item.strip())
         if match is None:
             allowed = "numbers, -1 for the last frame, and ranges such as 0,8-16,-1"
             raise UsageError("malformed list of frames", name, None, ascii(item[:40]), allowed)
-        first = int(match[3]) + n_frames if match[3] else int(match[1])
-        last = int(match[2]) if match[2] else first
-        if not 0 <= first < n_frames or last >= n_frames:
-            allowed = f"-{n_frames} .. {n_frames - 1}"
-            raise UsageError("no such frame", name, None, item.strip(), allowed)
-        if last < first:
-            raise UsageError(
-                "a range ends before it begins", name, None, item.strip(), "a-b, a <= b"
-            )
-        yield from range(first, last + 1)
+        yield match
