@@ -36,5 +36,5 @@ def test_a_picture_or_a_typed_error(vector: Vector) -> None:
 def test_pictures_or_a_typed_error(tmp_path: Path) -> None:
     """A video with every kind of frame."""
     path = tmp_path / "video.cool"
-    path.write_bytes(builders.video())
+    path.write_bytes(builders.video(img_size=(2, 2)))
     run_hostile(path)
