@@ -45,7 +45,7 @@ def test_ours_passes(suite: Suite) -> None:
 
 def test_the_torch_side_passes(suite: Suite) -> None:
     outcomes = {r.id: r.outcome for r in run_vectors(suite.vectors, side="trainer")}
-    assert outcomes.pop("video") is Outcome.NOT_SUPPORTED
+    assert "video" in outcomes
     assert set(outcomes.values()) == {Outcome.PASS}
 
 
