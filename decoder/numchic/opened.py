@@ -169,7 +169,7 @@ class OpenedStream:
             wanted = range(0)
         if not isinstance(wanted, range) or not wanted or wanted.step < 0:
             allowed = f"a part of 0..{self.n_frames - 1}"
-            raise UsageError("no frames", "frames", None, frames, allowed)
+            raise UsageError("no frames", "frames", None, _in_brackets(frames), allowed)
         return self._pictures(wanted, threads, progress)
 
     def _pictures(
@@ -237,3 +237,11 @@ def _default_threads() -> int:
     else:
         available = os.cpu_count() or 1
     return min(available, _MAX_DEFAULT_THREADS)
+
+
+def _in_brackets(index: object) -> object:
+    """Slice as one writes it; everything else as it is."""
+    if not isinstance(index, slice):
+        return index
+    parts = [index.start, index.stop] + ([] if index.step is None else [index.step])
+    return ":".join("" if part is None else str(part) for part in parts)

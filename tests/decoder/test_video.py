@@ -212,6 +212,16 @@ def test_some_frames_must_be_chosen(frames: Any) -> None:
         numchic.decode_frames(VIDEO, frames=frames)
 
 
+@pytest.mark.parametrize(
+    ("frames", "found"),
+    [(slice(3, 2), "3:2"), (slice(12, None), "12:"), (slice(None, None, -1), "::-1"), (5, 5)],
+)
+def test_frames_that_are_not_there_are_named_as_one_writes_them(frames: Any, found: object) -> None:
+    with pytest.raises(numchic.UsageError) as caught:
+        numchic.decode_frames(VIDEO, frames=frames)
+    assert caught.value.found == found
+
+
 def test_arguments_and_headers_are_checked_at_once() -> None:
     with pytest.raises(numchic.TruncatedError):
         numchic.decode_frames(VIDEO[:-1])

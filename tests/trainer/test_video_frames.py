@@ -336,6 +336,11 @@ def temporary_files(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("numchic-*")]
 
 
+def test_frames_without_pixels() -> None:
+    with pytest.raises(UsageError, match=r"no such size \(field image, found 4x0"):
+        to_frames(np.zeros((2, 0, 4, 3), np.uint8))
+
+
 def test_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are there as long as the reader is, whatever becomes of its copies."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -13,6 +13,7 @@ from PIL import Image
 from numchic.picture import Picture, Samples
 from numchic_bitstream import UsageError
 from numchic_trainer.pictures import convert_image, read_picture
+from numchic_trainer.planar import check_size
 from numchic_trainer.settings import Setting, number, shown
 
 Source = Picture | os.PathLike[str] | str | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
@@ -72,16 +73,17 @@ def _check_largest(samples: Samples, bitdepth: int) -> None:
 
 
 def _check_planes(picture: Picture) -> None:
-    """Refuse planes that do not fit together; what the format allows is checked elsewhere."""
+    """Refuse planes that do not fit together, or have a size that the format does not."""
     form = (picture.data_type, picture.bitdepth)
     if picture.data_type not in ("rgb", "yuv420", "yuv444") or picture.bitdepth not in range(8, 17):
         raise UsageError("not a picture", "image", None, shown(form), "data type and bit depth")
     height, width = picture.planes[0].shape
+    check_size("image", height, width)
     part = 2 if picture.data_type == "yuv420" else 1
     shapes = [(height, width)] + [(height // part, width // part)] * 2
     kind = np.uint8 if picture.bitdepth == 8 else np.uint16
     for plane, shape in zip(picture.planes, shapes, strict=True):
-        if plane.shape != shape or plane.dtype != kind or not height or not width:
+        if plane.shape != shape or plane.dtype != kind:
             raise UsageError(
                 "not a plane of such a picture", "image", None,
                 f"{plane.dtype} of shape {plane.shape}", f"{np.dtype(kind)} of shape {shape}",
