@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is checked at the end of every run."""
+"""What is done before and checked at the end of every run."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,11 @@ import pytest
 
 from numchic_bitstream import kernels
 from numchic_bitstream.kernels.signature import Array, Fields, Type, signatures
+
+
+def pytest_configure() -> None:
+    """Hear interrupts: jobs in the background of a shell ignore them, as would their processes."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
