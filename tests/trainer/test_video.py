@@ -9,7 +9,7 @@ import shutil
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -200,25 +200,30 @@ class Count:
             self.finished.append(event.frame)
 
 
-def test_finished_frames_are_never_encoded_again(tmp_path: Path) -> None:
-    source, config, folder = clip(5), quick(structure="random-access:4"), tmp_path / "frames"
-    expected = encode_video(source, config)
-    first, second = Count(2), Count()
-    with pytest.raises(KeyboardInterrupt):
-        encode_video(source, config, checkpoint=folder, progress=first)
-    assert len(list(folder.iterdir())) == len(first.finished) == 2
-    result = encode_video(source, config, checkpoint=folder, progress=second)
-    assert result.stream == expected.stream
-    assert sorted(first.finished + second.finished) == [0, 1, 2, 3, 4]
+class Levels(NamedTuple):
+    """Settings of three levels, a clip encoded with them, and the files of its frames."""
+
+    config: VideoConfig
+    result: VideoResult
+    folder: Path
 
 
 @pytest.fixture(scope="module")
-def levels(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoConfig, Path]:
-    """Settings of three levels, and the finished frames of a clip."""
+def levels(tmp_path_factory: pytest.TempPathFactory) -> Levels:
     folder = tmp_path_factory.mktemp("levels") / "frames"
     config = quick(structure="random-access:4", lambda_by_level=(1.0, 1.5, 2.0))
-    encode_video(clip(5), config, checkpoint=folder)
-    return config, folder
+    return Levels(config, encode_video(clip(5), config, checkpoint=folder), folder)
+
+
+def test_finished_frames_are_never_encoded_again(levels: Levels, tmp_path: Path) -> None:
+    source, folder = clip(5), tmp_path / "frames"
+    first, second = Count(2), Count()
+    with pytest.raises(KeyboardInterrupt):
+        encode_video(source, levels.config, checkpoint=folder, progress=first)
+    assert len(list(folder.iterdir())) == len(first.finished) == 2
+    result = encode_video(source, levels.config, checkpoint=folder, progress=second)
+    assert result.stream == levels.result.stream
+    assert sorted(first.finished + second.finished) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -233,15 +238,11 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoConfig, Path]
     ],
 )
 def test_what_depends_on_changed_settings_is_encoded_again(
-    settings: dict[str, Any],
-    again: list[int],
-    levels: tuple[VideoConfig, Path],
-    tmp_path: Path,
+    settings: dict[str, Any], again: list[int], levels: Levels, tmp_path: Path
 ) -> None:
-    config, finished = levels
     source, folder = clip(5), tmp_path / "frames"
-    shutil.copytree(finished, folder)
-    count, changed = Count(), dataclasses.replace(config, **settings)
+    shutil.copytree(levels.folder, folder)
+    count, changed = Count(), dataclasses.replace(levels.config, **settings)
     result = encode_video(source, changed, checkpoint=folder, progress=count)
     assert sorted(count.finished) == again
     assert result.stream == encode_video(source, changed).stream
