@@ -38,9 +38,9 @@ def compare(model: FrameModel, target: Target, workers: Workers) -> Comparison:
     """How the outputs of a model are compared with a target."""
     if isinstance(model, InterEncoder):
         return InterComparison(model, target, workers)
-    size = target.planes[0].shape
     if isinstance(target, VectorTarget):
         return _Vectors(target)
+    size = target.planes[0].shape
     is_whole = target.planes[1].shape == size and model.grids[0].shape == tuple(size)
     if isinstance(target.measure, SquaredError) and is_whole:
         return _SquaredErrors(model, target, workers)
@@ -107,12 +107,14 @@ class _Vectors:
     def differentiate(self, raws: Sequence[F32], d_raws: Sequence[F32]) -> float:
         errors, slopes = self._slopes(raws[0])
         np.multiply(slopes, np.float32(2), out=d_raws[0])
-        return float(np.sum(errors * slopes, dtype=np.float64))
+        return self._cost(errors, slopes)
 
     def evaluate(self, raws: Sequence[F32]) -> tuple[float, float]:
-        errors, slopes = self._slopes(raws[0])
-        cost = float(np.sum(errors * slopes, dtype=np.float64))
+        cost = self._cost(*self._slopes(raws[0]))
         return cost, cost
+
+    def _cost(self, errors: F32, slopes: F32) -> float:
+        return float(np.sum(errors * slopes, dtype=np.float64))
 
 
 class InterComparison:
