@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rate-distortion studies: many pictures, settings and codecs, measured and drawn."""
