@@ -75,7 +75,7 @@ class Codec(Protocol):
     ) -> Coded:
         """Encode a picture.
 
-        What takes long calls ``heed`` now and then, and may keep in a file ``checkpoint`` where it
+        What takes long calls ``heed(None)`` now and then, and may keep in a file ``checkpoint`` where it
         is.
         """
 

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from numchic_trainer.study.codec import Coded, Heed
 _PLACE = re.compile(r"\{(\w*)(?:\.(\w+))?\}")
 _ENDINGS = {"input": "png", "output": "bin", "decoded": "png"}
 _FORM = "NAME=ENCODE {input} {output} {q}; DECODE {output} {decoded}"
-_LAST_WORDS = 300
+_LAST_WORDS = 300  # bytes
+_PATIENCE = 0.2  # seconds until somebody is asked whether it is still wanted
 _ONE_AT_A_TIME = threading.Lock()  # the system counts the time of all child processes together
 
 
@@ -87,7 +89,7 @@ class ProgramCodec:
         with tempfile.TemporaryDirectory(prefix="numchic-study-") as folder:
             files = self._files(Path(folder))
             files["output"].write_bytes(stream)
-            seconds = self._run(self.decoder, files, "", lambda: None)
+            seconds = self._run(self.decoder, files, "", lambda _: None)
             self._contents(files["decoded"], "decoder")
             return read_picture(files["decoded"]), seconds
 
@@ -138,17 +140,16 @@ class ProgramCodec:
 
 def _said(process: subprocess.Popen[bytes], heed: Heed) -> str:
     """Last words of a process that has ended; it is killed if it is not wanted any more."""
-    try:
-        while True:
-            try:
-                output, _ = process.communicate(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                heed()
-            else:
-                return " ".join(output[-_LAST_WORDS:].decode(errors="replace").split())
-    finally:
-        process.kill()
-        process.wait()
+    with process:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    output, _ = process.communicate(timeout=_PATIENCE)
+                    return " ".join(output[-_LAST_WORDS:].decode(errors="replace").split())
+                heed(None)
+        except BaseException:
+            process.kill()
+            raise
 
 
 def parse_program(text: str, settings: tuple[str, ...]) -> ProgramCodec:
