@@ -75,8 +75,8 @@ class Codec(Protocol):
     ) -> Coded:
         """Encode a picture.
 
-        What takes long calls ``heed(None)`` now and then, and may keep in a file ``checkpoint`` where it
-        is.
+        What takes long calls ``heed(None)`` now and then, and may keep in the file ``checkpoint``
+        how far it is.
         """
 
     def decode(self, stream: bytes) -> tuple[Picture, float | None]:

@@ -138,20 +138,23 @@ def read_points(path: Path, sizes: Mapping[str, tuple[int, int]]) -> tuple[list[
 def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows with the numbers of their lines."""
     text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    lines = [line if not line.startswith("#") else "" for line in text.splitlines()]
-    reader = csv.DictReader(
-        lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True
-    )
+    lines = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(keepends=True), 1)
+        if not line.startswith("#")
+    ]
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.DictReader((line for _, line in lines), delimiter=delimiter, strict=True)
     try:
-        columns = set(reader.fieldnames or ())
-        _check_columns(columns, path)
+        _check_columns(set(reader.fieldnames or ()), path)
         for row in reader:
-            if None in {*row, *row.values()}:
+            number, _ = lines[reader.line_num - 1]
+            if None in [*row, *row.values()]:
                 reason = "a row has more or fewer values than there are columns"
-                raise UsageError(reason, f"{path.name}, line {reader.line_num}")
-            yield reader.line_num, row
+                raise UsageError(reason, f"{path.name}, line {number}")
+            yield number, row
     except csv.Error as error:
-        raise UsageError(f"not a table: {error}", f"{path.name}, line {reader.line_num}") from error
+        raise UsageError(f"not a table: {error}", path.name) from error
 
 
 def _check_columns(columns: set[str], path: Path) -> None:
