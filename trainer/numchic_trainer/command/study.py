@@ -52,7 +52,7 @@ def study(
         )
     for remark in result.remarks:
         click.echo(f"numchic: {remark}", err=True)
-    click.echo(f"{len(result.points)} points: {result.files[0]}", err=True)
+    click.echo(f"{len(result.points)} points: {result.files[-1]}", err=True)
     if result.n_failed:
         raise NumchicError(f"{result.n_failed} points or pictures could not be measured")
 

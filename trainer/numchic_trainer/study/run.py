@@ -74,7 +74,7 @@ class StudyResult:
     n_failed : int
         Points that could not be measured, and pictures that could not be read.
     files : list of Path
-        What was written to be looked at, ``index.html`` first.
+        What was written to be looked at, ``index.html`` last.
     """
 
     points: list[Point]
