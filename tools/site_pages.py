@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pages of the site that are not in ``docs``, for MkDocs: they stay where readers of the code look.
+"""Pages of the site that are not in ``docs``, for MkDocs: they stay where readers of code look.
 
-In the site a page has the path that it has in the repository, without the leading ``docs/``; links are
-rewritten to that, so that they lead to the same page in both.
+In the site a page has the path that it has in the repository, without the leading ``docs/``. Links
+are rewritten to that, so that they lead to the same page in both.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ OUTSIDE = (
     "examples/README.md",
 )
 _LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)")
+
+
+def on_startup(**_: Any) -> None:
+    """Let plugins import what is beside this file."""
+    sys.path.append(str(Path(__file__).parent))
 
 
 def on_files(files: Files, /, *, config: MkDocsConfig, **_: Any) -> Files:

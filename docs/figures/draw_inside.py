@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Draw ``inside.svg``: the way of a picture from bytes to samples, with the modules that go it.
 
-What is shown are the stages of ``examples/astronaut.cool``, and its decoded picture, ``astronaut.png``.
+What is shown are the stages of ``examples/astronaut.cool``; its picture becomes ``astronaut.png``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ BOXES = [
     ("1 Bytes", "a stream and its generation",
      ["numchic.opened", "numchic_bitstream.generations"]),
     ("2 Headers", "sizes, checked, and compared with limits",
-     ["numchic_bitstream.v5.stream", "numchic_bitstream.v5.headers", "numchic_bitstream.v5.trailer"]),
+     ["numchic_bitstream.v5.stream", "numchic_bitstream.v5.headers",
+      "numchic_bitstream.v5.trailer"]),
     ("3 Networks", "integers of four small networks",
      ["numchic_bitstream.v5.expgolomb", "numchic_bitstream.v5.parameters"]),
     ("4 Latents", "a pyramid of integer grids",
@@ -53,7 +54,8 @@ BOXES = [
 
 def text(x: float, y: float, words: str, size: float, colour: str = INK, more: str = "") -> str:
     """One line of text."""
-    return f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{colour}" {more}>{escape(words)}</text>'
+    look = f'font-size="{size:g}" fill="{colour}" {more}'
+    return f'<text x="{x:g}" y="{y:g}" {look}>{escape(words)}</text>'
 
 
 def image(

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The site of the documentation: no page or public name is left out, no module invented."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+import site_pages
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PACKAGES = ("numchic", "numchic_bitstream", "numchic_conformance", "numchic_trainer")
+DIRECTIVE = re.compile(r"^::: (numchic\w*\.\w+)$", re.M)
+MODULE = re.compile(r"\bnumchic(?:_\w+)?(?:\.[a-z]\w*)+")
+
+
+def navigation() -> list[str]:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    return re.findall(r"^ +- (?:.*: )?(\S+\.md)$", text, re.M)
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
+    pages += [name for name in site_pages.OUTSIDE if name.endswith(".md")]
+    assert sorted(navigation()) == sorted(pages)
+
+
+@pytest.mark.parametrize("name", site_pages.OUTSIDE)
+def test_pages_that_are_not_in_docs_exist(name: str) -> None:
+    assert (ROOT / name).is_file()
+
+
+def test_public_names_are_described_once() -> None:
+    described = [
+        name
+        for package in PACKAGES
+        for name in DIRECTIVE.findall((DOCS / f"api/{package}.md").read_text(encoding="utf-8"))
+    ]
+    public = {
+        package: {n for n in importlib.import_module(package).__all__ if n != "__version__"}
+        for package in PACKAGES
+    }
+    public["numchic_bitstream"] -= public["numchic"]  # its page says where these are
+    assert sorted(described) == sorted(f"{p}.{name}" for p in PACKAGES for name in public[p])
+
+
+@pytest.mark.parametrize("document", ["inside.md", "figures/inside.svg"])
+def test_modules_of_the_inside_exist(document: str) -> None:
+    modules = set(MODULE.findall((DOCS / document).read_text(encoding="utf-8")))
+    assert len(modules) > 20
+    assert [name for name in sorted(modules) if importlib.util.find_spec(name) is None] == []
+
+
+def test_pictures_load_nothing_from_elsewhere() -> None:
+    for path in (DOCS / "figures").glob("*.svg"):
+        assert not re.search(r"(?:href|src)=[\"']?\s*(?:https?:)?//", path.read_text("utf-8")), path
+
+
+@pytest.mark.parametrize(
+    ("path", "link", "moved"),
+    [
+        ("docs/index.md", "../conformance/README.md", "conformance/README.md"),
+        ("docs/api/numchic.md", "../python.md#encoding", "../python.md#encoding"),
+        ("conformance/README.md", "../docs/spec/coolchic-5.md", "../spec/coolchic-5.md"),
+        ("conformance/README.md", "coverage.md", "coverage.md"),
+        ("CHANGELOG.md", "docs/trailer.md#34-texts", "trailer.md#34-texts"),
+        ("docs/video.md", "#targets", "#targets"),
+        ("CHANGELOG.md", "https://example.org/docs/a.md", "https://example.org/docs/a.md"),
+    ],
+)
+def test_links_lead_to_the_same_page_in_the_site(path: str, link: str, moved: str) -> None:
+    assert site_pages.move_links(f"see [this]({link}).", path) == f"see [this]({moved})."
