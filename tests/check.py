@@ -36,8 +36,8 @@ CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
     "lint": ([["ruff", "check"], ["ruff", "format", "--check"]], {}),
     "types": ([["mypy"]], {}),
     "imports": ([["lint-imports"]], {}),
-    # The site: pages, links and anchors, docstrings, commands.
-    "docs": ([["mkdocs", "build", "--strict", "--quiet"]], {"NO_MKDOCS_2_WARNING": "1"}),
+    # Pages, links and anchors, docstrings, commands. With --quiet warnings would not count.
+    "docs": ([["mkdocs", "build", "--strict"]], {"NO_MKDOCS_2_WARNING": "1"}),
     # Kernels as plain Python, which is what coverage can see.
     "coverage": (
         [[*PYTEST, *KERNELS, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]],

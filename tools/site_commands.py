@@ -11,7 +11,10 @@ def whole(group: click.Group) -> click.Group:
     context = click.Context(group)
     commands = [group.get_command(context, name) for name in group.list_commands(context)]
     loaded = [command for command in commands if command is not None]
-    return click.Group("numchic", loaded, params=group.params, help=group.help)
+    return click.Group(
+        group.name, loaded,
+        params=group.params, help=group.help, context_settings=group.context_settings,
+    )  # fmt: skip
 
 
 numchic = whole(main)

@@ -7,6 +7,7 @@ are rewritten to that, so that they lead to the same page in both.
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 import sys
@@ -25,6 +26,8 @@ OUTSIDE = (
     "conformance/numchic_conformance/schema.json",
     "examples/README.md",
 )
+_LOADED = re.compile(r"<(?!a\b)\w[^>]*\b(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)")
+_LOG = logging.getLogger("mkdocs.hooks")
 _LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)")
 
 
@@ -45,6 +48,18 @@ def on_page_markdown(markdown: str, /, *, page: Page, **_: Any) -> str:
     """Let links lead to where their targets are in the site."""
     here = page.file.src_uri
     return move_links(markdown, here if here in OUTSIDE else f"docs/{here}")
+
+
+def on_post_page(output: str, /, *, page: Page, **_: Any) -> str:
+    """Warn of what a page would load from elsewhere: readers are nobody else's business."""
+    for address in loaded_from_elsewhere(output):
+        _LOG.warning("%s loads %s", page.file.src_uri, address)
+    return output
+
+
+def loaded_from_elsewhere(html: str) -> list[str]:
+    """Give the addresses of scripts, styles and pictures that are not of the site."""
+    return _LOADED.findall(html)
 
 
 def move_links(markdown: str, path: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import site_commands
 import site_pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,12 @@ def test_public_names_are_described_once() -> None:
     assert sorted(described) == sorted(f"{p}.{name}" for p in PACKAGES for name in public[p])
 
 
+def test_commands_of_other_packages_are_described() -> None:
+    assert {"decode", "conformance", "encode", "train-ladder"} <= set(
+        site_commands.numchic.commands
+    )
+
+
 @pytest.mark.parametrize("document", ["inside.md", "figures/inside.svg"])
 def test_modules_of_the_inside_exist(document: str) -> None:
     modules = set(MODULE.findall((DOCS / document).read_text(encoding="utf-8")))
@@ -58,7 +65,13 @@ def test_modules_of_the_inside_exist(document: str) -> None:
 
 def test_pictures_load_nothing_from_elsewhere() -> None:
     for path in (DOCS / "figures").glob("*.svg"):
-        assert not re.search(r"(?:href|src)=[\"']?\s*(?:https?:)?//", path.read_text("utf-8")), path
+        assert site_pages.loaded_from_elsewhere(path.read_text("utf-8")) == [], path
+
+
+def test_what_is_loaded_from_elsewhere_is_found() -> None:
+    page = '<a href="https://a.org/"><img src="b.png"><script src="https://c.org/d.js"></script>'
+    assert site_pages.loaded_from_elsewhere(page) == ["https://c.org/d.js"]
+    assert site_pages.loaded_from_elsewhere("<link href=//e.org/f.css>") == ["//e.org/f.css"]
 
 
 @pytest.mark.parametrize(
