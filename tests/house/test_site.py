@@ -8,9 +8,11 @@ import importlib.util
 import re
 from pathlib import Path
 
+import griffe
 import pytest
 
 import site_commands
+import site_docstrings
 import site_pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +56,32 @@ def test_commands_of_other_packages_are_described() -> None:
     assert {"decode", "conformance", "encode", "train-ladder"} <= set(
         site_commands.numchic.commands
     )
+
+
+def load(name: str, folder: str) -> griffe.Module:
+    found = griffe.load(
+        name,
+        search_paths=[ROOT / folder],
+        docstring_parser="numpy",
+        extensions=griffe.Extensions(site_docstrings.Docstrings()),
+    )
+    assert isinstance(found, griffe.Module)
+    return found
+
+
+def test_settings_are_shown_as_they_are_at_run_time() -> None:
+    settings = load("numchic_trainer.config", "trainer").classes["TrainConfig"]
+    assert str(settings.attributes["lmbda"].value) == "0.001"
+    assert settings.docstring is not None
+    assert "lmbda : a number" in settings.docstring.value
+
+
+def test_docstrings_have_links_and_one_entry_for_every_name() -> None:
+    docstring = load("numchic.api", "decoder").functions["open"].docstring
+    assert docstring is not None
+    assert "\nsource\n    See <autoref identifier" in docstring.value
+    assert "\nlimits\n    See <autoref identifier" in docstring.value
+    assert 'identifier="numchic.api.decode"' in docstring.value
 
 
 @pytest.mark.parametrize("document", ["inside.md", "figures/inside.svg"])
