@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tables of a study, as page and summary show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from statistics import fmean
+from typing import Any
+
+from numchic_trainer.study.bd import METHODS, Comparison, Difference, Measure
+from numchic_trainer.study.point import Point
+
+_LONGEST = 60  # characters of a name
+_TEXTS = ("picture", "curve", "codec", "preset", "effort", "timing")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under headings.
+
+    Attributes
+    ----------
+    title : str
+    columns : tuple of str
+    rows : list of tuple of str
+    texts : int
+        How many columns come before those of numbers.
+    groups : tuple of (str, int)
+        Headings over several columns each; empty if there are none.
+    notes : tuple of str
+        What is said below.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    texts: int = 1
+    groups: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def printable(text: str) -> str:
+    """Text that can be shown and written: names of files may have anything in them."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def shown(name: str) -> str:
+    """Name of a picture or a curve as people can read it: printable, and not too long."""
+    name = printable(name)
+    if len(name) <= _LONGEST:
+        return name
+    half = _LONGEST // 2
+    return f"{name[: half - 1]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+
+
+def averages(measure: Measure) -> tuple[str, str]:
+    """Names of both ways of averaging: over the pictures, and of the mean curve."""
+    short = measure.name.split(" by ", maxsplit=1)[0]
+    return f"mean of the pictures' {short}s", f"{short} of the mean curve"
+
+
+def set_table(measure: Measure, reference: str, comparisons: Sequence[Comparison]) -> Table:
+    """Differences of the set, averaged in both ways."""
+    names = averages(measure)
+    rows, notes = [], []
+    for found in comparisons:
+        both = (found.mean_of_pictures, found.of_mean_curve)
+        cells = [cell for difference in both for cell in _cells(measure, difference)]
+        rows.append((shown(found.curve), *cells))
+        notes += [
+            f"No {name} for {shown(found.curve)}: {difference.reason}."
+            for name, difference in zip(names, both, strict=True)
+            if difference.reason
+        ]
+    width = len(METHODS) + 1
+    return Table(
+        title=f"{measure.name} against {shown(reference)}",
+        columns=("curve", *METHODS, "least overlap", *METHODS, "overlap"),
+        rows=rows,
+        groups=(("", 1), *((name, width) for name in names)),
+        notes=tuple(notes),
+    )
+
+
+def picture_table(
+    picture: str, reference: str, comparisons: Mapping[Measure, Sequence[Comparison]]
+) -> Table:
+    """Differences in one picture by all measures."""
+    rows: dict[str, list[str]] = {}
+    notes = []
+    for measure, compared in comparisons.items():
+        for found in compared:
+            difference = found.pictures[picture]
+            rows.setdefault(found.curve, []).extend(_cells(measure, difference))
+            if difference.reason:
+                notes.append(f"No {measure.name} for {shown(found.curve)}: {difference.reason}.")
+    return Table(
+        title=f"{shown(picture)} against {shown(reference)}",
+        columns=("curve", *(*METHODS, "overlap") * len(comparisons)),
+        rows=[(shown(curve), *cells) for curve, cells in rows.items()],
+        groups=(("", 1), *((measure.name, len(METHODS) + 1) for measure in comparisons)),
+        notes=tuple(notes),
+    )
+
+
+def _cells(measure: Measure, difference: Difference) -> list[str]:
+    """Number of every method with its unit, and the overlap."""
+    values = difference.values
+    numbers = [f"{values[m]:+.2f} {measure.unit}" if values else "" for m in METHODS]
+    return [*numbers, "" if difference.overlap is None else f"{100 * difference.overlap:.0f} %"]
+
+
+def cost_table(points: Sequence[Point]) -> Table:
+    """Time and work of every curve."""
+    rows = []
+    for name in dict.fromkeys(point.curve for point in points):
+        group = [point for point in points if point.curve == name]
+        timing = ", ".join(sorted({point.timing for point in group if point.timing}))
+        n_pictures = len({point.picture for point in group})
+        costs = [
+            [value for point in group if (value := getattr(point, field)) is not None]
+            for field in ("encode_cpu_s", "decode_cpu_s", "macs_per_pixel")
+        ]
+        means = [f"{fmean(values):.4g}" if values else "" for values in costs]
+        rows.append((shown(name), timing, str(n_pictures), str(len(group)), *means))
+    return Table(
+        title="Time and work",
+        columns=(
+            *("curve", "timed", "pictures", "points"),
+            *("encode, CPU s", "decode, CPU s", "MAC per pixel"),
+        ),
+        rows=rows,
+        texts=2,
+        notes=(
+            "Means over all points of a curve. What is timed is a call within a running process, "
+            "or a whole process with its start.",
+        ),
+    )
+
+
+def results_table(points: Sequence[Point]) -> Table:
+    """All points, without columns in which there is nothing."""
+    names = [field.name for field in fields(Point)]
+    used = [name for name in names if any(getattr(p, name) is not None for p in points)]
+    texts = [name for name in _TEXTS if name in used]
+    columns = (*texts, *(name for name in used if name not in texts))
+    rows = [tuple(_plain(getattr(point, name)) for name in columns) for point in points]
+    return Table("All results", columns, rows, len(texts))
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.5g}" if isinstance(value, float) else shown(str(value))
