@@ -70,12 +70,27 @@ def draw_pictures() -> Figure:
     return figure
 
 
+def upper_hull(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Leave out what lies below a line between two other points."""
+    hull: list[tuple[float, float]] = []
+    for x, y in sorted(points):
+        while len(hull) > 1:
+            (x0, y0), (x1, y1) = hull[-2:]
+            if (y1 - y0) * (x - x0) > (y - y0) * (x1 - x0):
+                break
+            hull.pop()
+        hull.append((x, y))
+    return hull
+
+
 def draw_curve(axes: Axes, rows: list[Row]) -> None:
     """PSNR over bits per pixel of one picture."""
     for curve, (label, colour, style) in STYLES.items():
-        points = sorted(
+        points = [
             (float(row["bpp"]), float(row["psnr_db"])) for row in rows if row["curve"] == curve
-        )
+        ]
+        if style == "-":  # of two chroma formats the better, without steps from one to the other
+            points = upper_hull(points)
         axes.plot(*zip(*points, strict=True), style, color=colour, label=label, lw=1.3, ms=4)
     axes.set_xscale("log")
     axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
@@ -87,14 +102,12 @@ def draw_curve(axes: Axes, rows: list[Row]) -> None:
 def draw_times(axes: Axes, rows: list[Row]) -> None:
     """Times of decoding."""
     styles = [STYLES.get(row["decoder"], (row["decoder"], "#084594", "")) for row in rows]
-    threads = ["\n2 threads" if row["threads"] == "2" else "" for row in rows]
-    labels = [label + end for (label, _, _), end in zip(styles, threads, strict=True)]
-    times = [float(row["ms"]) for row in rows]
+    times = [float(row["cpu_ms"]) for row in rows]
+    labels = [label.replace(", ", ",\n") for label, _, _ in styles]
     bars = axes.barh(labels, times, color=[colour for _, colour, _ in styles])
     axes.bar_label(bars, [f"{ms:.0f}" for ms in times], padding=3, fontsize=8)
     axes.margins(x=0.15)
     axes.invert_yaxis()
-    axes.set_xlabel("ms", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -109,10 +122,10 @@ def draw_curves() -> Figure:
     panels[0].set_xlim(0.4, 3.5)
     panels[0].set_ylim(24, 41)
     panels[1].set_xlim(0.18, 2.2)
-    panels[1].set_ylim(29, 43)
-    panels[0].legend(fontsize=7, loc="upper left")
+    panels[1].set_ylim(29, 45)
+    panels[1].legend(fontsize=7, loc="upper left")
     draw_times(bars, read_rows("front_decoding.csv"))
-    bars.set_title("decoding 768x512, 33 kB", fontsize=8.5)
+    bars.set_title("decoding of 768x512: ms", fontsize=8.5)
     for axes in [*panels, bars]:
         axes.tick_params(labelsize=8)
     return figure

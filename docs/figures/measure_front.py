@@ -7,7 +7,8 @@ and ``rd-anchor-public.tsv``.
 
 ``python docs/figures/measure_front.py decoding STREAM SOURCE`` writes ``front_decoding.csv``:
 times of decoding STREAM, and files of other codecs of about the same size, made of SOURCE. It
-needs Linux, which can keep a process on one core; the least of all times counts.
+needs Linux, which can keep a process on one core; the least CPU time of all runs counts, since that
+depends least on what else the machine does.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ import pillow_jxl  # noqa: F401  (registers JPEG XL)
 from PIL import AvifImagePlugin, Image
 
 import numchic
-from numchic_trainer.study.point import Point
+from numchic_trainer.study.point import Point, write_points
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -160,17 +160,7 @@ def measure_curves(data: Path) -> None:
         rows += encode_ours(path, source)
         rows += encode_others(path, source)
         rows += read_official(data / "rd-anchor-public.tsv", path, source)
-    names = [field.name for field in fields(Point)]
-    rounded = [asdict(r) | {"bpp": round(r.bpp, 5), "psnr_db": round(r.psnr_db, 3)} for r in rows]
-    write(HERE / "front.csv", names, rounded)
-
-
-def write(path: Path, names: list[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write a table."""
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, names, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    write_points(HERE / "front.csv", rows)
 
 
 def not_below(size: int, name: str, source: Samples, **changes: Any) -> bytes:
@@ -185,51 +175,49 @@ def not_below(size: int, name: str, source: Samples, **changes: Any) -> bytes:
     return max(files, key=lambda data: psnr(load(data), source))
 
 
-def measure_one(path: Path, threads: int) -> float:
-    """Milliseconds of decoding a file in this process, on as many cores; the least, warm."""
-    os.sched_setaffinity(0, range(threads))
-    AvifImagePlugin.DEFAULT_MAX_THREADS = threads
+def measure_one(path: Path) -> float:
+    """CPU milliseconds of decoding a file in this process, on one core; the least, warm."""
+    os.sched_setaffinity(0, {0})
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     data = path.read_bytes()
-    ours = functools.partial(numchic.decode, data, threads=threads)
+    ours = functools.partial(numchic.decode, data, threads=1)
     decode = ours if path.suffix == ".cool" else functools.partial(load, data)
     decode()
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        decode()
-        times.append(time.perf_counter() - start)
-    return 1000 * min(times)
+    return 1000 * min(timed(decode)[1] for _ in range(RUNS))
 
 
 def measure_decoding(stream: Path, picture: Path) -> None:
     """Write ``front_decoding.csv``: processes of all decoders in turn."""
     source = np.asarray(Image.open(picture))
-    size = stream.stat().st_size
+    size = numchic.read_info(stream).n_bytes
     with tempfile.TemporaryDirectory() as folder:
         native = Path(folder, "native")
         subprocess.run([sys.executable, ROOT / "tests" / "native_packages.py", native], check=True)
         compiled = {"NUMCHIC_KERNELS": "native", "PYTHONPATH": str(native)}
-        decoders = [
-            ("numchic, compiled kernels", stream, threads, compiled) for threads in (2, 1)
-        ] + [("numchic, Numba", stream, 1, {"NUMCHIC_KERNELS": "jit"})]
+        decoders: list[tuple[str, Path, dict[str, str]]] = [
+            ("numchic, compiled kernels", stream, compiled),
+            ("numchic, Numba", stream, {"NUMCHIC_KERNELS": "jit"}),
+        ]
         for name in ("jxl", "avif", "webp", "jpeg"):
             file = Path(folder, f"picture.{name}")
             file.write_bytes(not_below(size, name, source, speed=8, effort=5))  # of the encoder
-            decoders.append((name, file, 1, {}))
-        times: dict[int, list[float]] = {number: [] for number in range(len(decoders))}
+            decoders.append((name, file, {}))
+        times: dict[str, list[float]] = {name: [] for name, _, _ in decoders}
         for _ in range(ROUNDS):
-            for number, (_, file, threads, variables) in enumerate(decoders):
-                command = [sys.executable, __file__, "one", str(file), str(threads)]
+            for name, file, variables in decoders:
                 done = subprocess.run(
-                    command, env=os.environ | variables, check=True, text=True, capture_output=True
-                )
-                times[number].append(float(done.stdout))
+                    [sys.executable, __file__, "one", file],
+                    env=os.environ | variables, check=True, text=True, stdout=subprocess.PIPE,
+                )  # fmt: skip
+                times[name].append(float(done.stdout))
         rows = [
-            {"decoder": name, "threads": threads, "bytes": file.stat().st_size,
-             "ms": round(min(times[number]), 1)}
-            for number, (name, file, threads, _) in enumerate(decoders)
-        ]  # fmt: skip
-    write(HERE / "front_decoding.csv", ["decoder", "threads", "bytes", "ms"], rows)
+            {"decoder": name, "bytes": file.stat().st_size, "cpu_ms": round(min(times[name]), 1)}
+            for name, file, _ in decoders
+        ]
+    with (HERE / "front_decoding.csv").open("w", newline="") as table:
+        writer = csv.DictWriter(table, ["decoder", "bytes", "cpu_ms"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def main() -> None:
@@ -242,14 +230,13 @@ def main() -> None:
     decoding.add_argument("picture", type=Path)
     one = commands.add_parser("one", help="what decoding calls")
     one.add_argument("path", type=Path)
-    one.add_argument("threads", type=int)
     options = parser.parse_args()
     if options.command == "curves":
         measure_curves(options.data)
     elif options.command == "decoding":
         measure_decoding(options.stream, options.picture)
     else:
-        print(measure_one(options.path, options.threads))
+        print(measure_one(options.path))
 
 
 if __name__ == "__main__":
