@@ -3,8 +3,8 @@
 
 Pages are files, or folders with ``index.html``; without any, the page of a study is made of points
 that were never measured. Each is opened in Chromium, without a window, as a file: there must be no
-error in the console and no request to the network, every plot must be visible, tables must sort by a
-click, links within the page and to files beside it must lead somewhere, and nothing may be wider
+error in the console and no request to the network, every plot must be visible, tables must sort by
+a click, links within the page and to files beside it must lead somewhere, and nothing may be wider
 than a telephone or a desk's screen. The screenshots are for people. Needs the extra ``browser`` and
 a Chromium, which is looked for on the path.
 """
@@ -21,10 +21,10 @@ from urllib.parse import unquote, urldefrag, urlparse
 
 import numpy as np
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
-from study_points import study_points
 
 from numchic_trainer.study.crops import Sample
 from numchic_trainer.study.output import write_output
+from study_points import study_points
 
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -44,7 +44,7 @@ def main() -> int:
     if not arguments.chromium:
         parser.error("there is no chromium on the path: name it with --chromium")
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
-        pages = arguments.pages or [synthetic_study(Path(scratch))]
+        pages = arguments.pages or [synthetic_study(Path(scratch) / "study")]
         browser = playwright.chromium.launch(
             executable_path=arguments.chromium, headless=True, args=list(FLAGS)
         )
@@ -64,6 +64,7 @@ def synthetic_study(folder: Path) -> Path:
     y, x = np.mgrid[:256, :384]
     source = np.stack([x % 256, y, (x * y) // 97 % 256], axis=2).astype(np.uint8)
     sample = Sample(points[0].picture, source, [(p, source // 8 * 8) for p in points[1:60:13]])
+    folder.mkdir()
     (folder / "results.csv").touch()
     remarks = ["broken.png was left out: it is not a PNG file."]
     write_output(folder, points, [sample], remarks, {"made of": "invented points"})
@@ -102,9 +103,10 @@ def _view(
     yield from _links(tab, file)
     if tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
         yield "wider than the window"
-    tables = tab.locator("table.sortable")
-    for k in range(tables.count()):
-        yield from _sorting(tables.nth(k))
+    if view == "desk":
+        tables = tab.locator("table.sortable")
+        for k in range(tables.count()):
+            yield from _sorting(tables.nth(k))
     tab.close()
 
 

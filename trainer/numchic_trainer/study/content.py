@@ -34,6 +34,7 @@ from numchic_trainer.study.figures import (
     styles_of,
     svg,
 )
+from numchic_trainer.study.names import shown
 from numchic_trainer.study.point import Point
 from numchic_trainer.study.tables import (
     Table,
@@ -42,7 +43,6 @@ from numchic_trainer.study.tables import (
     picture_table,
     results_table,
     set_table,
-    shown,
 )
 
 
