@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urldefrag, urlparse
 
 import numpy as np
@@ -30,8 +31,15 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-VIEWS = {"desk": (1280, "light"), "dark": (1280, "dark"), "telephone": (400, "light")}
-BLANK = "img => !img.complete || !img.naturalWidth || !img.getBoundingClientRect().width"
+Scheme = Literal["light", "dark"]
+VIEWS: dict[str, tuple[int, Scheme]] = {
+    "desk": (1280, "light"),
+    "dark": (1280, "dark"),
+    "telephone": (400, "light"),
+}
+# A site may hide a picture of its own will: the one for the other colours.
+BLANK = """img => !img.naturalWidth
+    || getComputedStyle(img).display !== "none" && !img.getBoundingClientRect().width"""
 
 
 def main() -> int:
@@ -80,22 +88,18 @@ def look_at(browser: Browser, page: Path, shots: Path | None) -> Iterator[str]:
 
 
 def _view(
-    browser: Browser, file: Path, view: str, width: int, scheme: str, shots: Path | None
+    browser: Browser, file: Path, view: str, width: int, scheme: Scheme, shots: Path | None
 ) -> Iterator[str]:
     faults: list[str] = []
-    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     tab.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
     tab.on("pageerror", lambda error: faults.append(f"script: {error}"))
-    tab.on(
-        "request",
-        lambda r: (
-            None if urlparse(r.url).scheme in ("file", "data", "blob") else faults.append(r.url)
-        ),
-    )
+    tab.on("request", lambda r: faults.append(f"request: {r.url}") if _is_remote(r.url) else None)
     tab.on("requestfailed", lambda r: faults.append(f"not loaded: {r.url[:200]}"))
     tab.goto(file.as_uri(), wait_until="load")
     _shoot(tab, shots, file, view)
     tab.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    tab.locator("img").evaluate_all("all => all.forEach(one => one.loading = 'eager')")
     tab.wait_for_load_state("networkidle")
     _shoot(tab, shots, file, f"{view}-open")
     yield from faults
@@ -110,10 +114,15 @@ def _view(
     tab.close()
 
 
+def _is_remote(address: str) -> bool:
+    return urlparse(address).scheme not in ("file", "data", "blob")
+
+
 def _shoot(tab: Page, shots: Path | None, file: Path, view: str) -> None:
     if shots is not None:
         shots.mkdir(parents=True, exist_ok=True)
-        tab.screenshot(path=shots / f"{file.parent.name}-{file.stem}-{view}.png", full_page=True)
+        name = "-".join((*file.parts[-3:-1], file.stem, view))
+        tab.screenshot(path=shots / f"{name}.png", full_page=True)
 
 
 def _images(tab: Page) -> Iterator[str]:

@@ -109,9 +109,9 @@ def choose_reference(curves: Sequence[Curve], name: str | None = None) -> str:
 def difference(measure: Measure, reference: Curve, curve: Curve) -> Difference:
     """Compare two curves, or say why that cannot be done."""
     anchor, test = _known(reference, measure.quality), _known(curve, measure.quality)
-    for name, line in (("it", test), ("the reference", anchor)):
+    for whose, line in (("", test), ("the reference has ", anchor)):
         if reason := _unfit(*line):
-            return Difference({}, None, f"{name} has {reason}")
+            return Difference({}, None, f"{whose}{reason}")
     overlap = _overlap(_base(measure, *anchor), _base(measure, *test))
     if overlap < LEAST_OVERLAP:
         reason = f"the curves overlap in {100 * overlap:.0f} % of their joint interval"
@@ -150,7 +150,7 @@ def _among(
     """Compare two of these curves."""
     by_name = {curve.name: curve for curve in curves}
     if name not in by_name:
-        return Difference({}, None, f"it has {missing}")
+        return Difference({}, None, missing)
     if reference not in by_name:
         return Difference({}, None, f"the reference has {missing}")
     return difference(measure, by_name[reference], by_name[name])
@@ -162,7 +162,7 @@ def _mean(differences: Mapping[str, Difference]) -> Difference:
     overlap = min(overlaps, default=None)
     for picture, found in differences.items():
         if found.reason:
-            return Difference({}, overlap, f"in {shown(picture)}, {found.reason}")
+            return Difference({}, overlap, f"{shown(picture)}: {found.reason}")
     values = {m: fmean(d.values[m] for d in differences.values()) for m in METHODS}
     return Difference(values, overlap)
 
