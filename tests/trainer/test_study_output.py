@@ -40,6 +40,7 @@ from numchic_trainer.study.output import write_output
 from numchic_trainer.study.page import page
 from numchic_trainer.study.point import Point
 from numchic_trainer.study.summary import summary
+from numchic_trainer.study.tables import cost_table, results_table
 from study_points import study_points
 from vectors import shared_folder
 
@@ -408,6 +409,21 @@ def test_summary_and_page_say_how() -> None:
         assert wanted in Outline(page(content)).texts
     (jpeg,) = {row for row in content.comparisons[0].rows if row[0] == "jpeg"}
     assert re.fullmatch(r"\+\d+\.\d\d %", jpeg[1])
+
+
+def test_large_and_small_numbers_in_tables() -> None:
+    points = [
+        replace(p, encode_cpu_s=1234567.8, decode_cpu_s=0.0001234, macs_per_pixel=2300.4)
+        for p in line("jpeg")
+    ]
+    assert cost_table(points).rows == [
+        ("jpeg", "", "1", "5", "1234568", "0.000123", "2300"),
+    ]
+    results = results_table(points)
+    (first, *_) = results.rows
+    row = dict(zip(results.columns, first, strict=True))
+    assert (row["encode_cpu_s"], row["macs_per_pixel"], row["bpp"]) == ("1234568", "2300.4", "0.1")
+    assert "ms_ssim" not in row
 
 
 @pytest.mark.parametrize("show", [page, summary])

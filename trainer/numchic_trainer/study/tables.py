@@ -117,7 +117,7 @@ def cost_table(points: Sequence[Point]) -> Table:
             [value for point in group if (value := getattr(point, field)) is not None]
             for field in ("encode_cpu_s", "decode_cpu_s", "macs_per_pixel")
         ]
-        means = [f"{fmean(values):.3g}" if values else "" for values in costs]
+        means = [_rounded(fmean(values), 3) if values else "" for values in costs]
         rows.append((shown(name), timing, str(n_pictures), str(len(group)), *means))
     return Table(
         title="Time and work",
@@ -148,4 +148,9 @@ def results_table(points: Sequence[Point]) -> Table:
 def _plain(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.5g}" if isinstance(value, float) else shown(str(value))
+    return _rounded(value, 5) if isinstance(value, float) else shown(str(value))
+
+
+def _rounded(value: float, digits: int) -> str:
+    """So many digits, and all before the point."""
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
