@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run every check of the project: ``python tests/check.py [NAME ...]``.
 
-Names: tests, trainer, lint, types, imports, coverage, bounds, native. Without names all of them,
-two at a time, the longest first; the exit status is 0 only if all of them pass.
+Names: tests, trainer, lint, types, imports, docs, coverage, bounds, native. Without names all of
+them, two at a time, the longest first; the exit status is 0 only if all of them pass.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
     "lint": ([["ruff", "check"], ["ruff", "format", "--check"]], {}),
     "types": ([["mypy"]], {}),
     "imports": ([["lint-imports"]], {}),
+    # Pages, links and anchors, docstrings, commands. With --quiet warnings would not count.
+    "docs": ([["mkdocs", "build", "--strict"]], {"NO_MKDOCS_2_WARNING": "1"}),
     # Kernels as plain Python, which is what coverage can see.
     "coverage": (
         [[*PYTEST, *KERNELS, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]],

@@ -107,7 +107,15 @@ def test_streams_and_empty_files_are_replaced(tmp_path: Path, contents: bytes) -
 
 
 @pytest.mark.parametrize(
-    "contents", [b"", b"name,age\nx,1\n", b"picture,key\n", b"picture,key\na\n", b'picture,key\n"a']
+    "contents",
+    [
+        b"",
+        b"name,age\nx,1\n",
+        b"picture,key\n",
+        b"picture,key\na\n",
+        b"picture,key\na,b,c\n",
+        b'picture,key\n"a',
+    ],
 )
 def test_a_table_of_somebody_else(tmp_path: Path, encoded: list[Job], contents: bytes) -> None:
     save(tmp_path / "a.png")

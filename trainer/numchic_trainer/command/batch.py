@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -19,14 +18,19 @@ from numchic.files.images import write_file
 from numchic_bitstream import UsageError
 from numchic_trainer.command.cluster import run_on_cluster
 from numchic_trainer.command.job import Job, Outcomes, encode_all, run_job
-from numchic_trainer.command.names import CHECKPOINT_SUFFIX, SUFFIX, check_stream, stream_names
+from numchic_trainer.command.names import (
+    CHECKPOINT_SUFFIX,
+    SUFFIX,
+    SUMMARY,
+    check_stream,
+    pictures_in,
+    stream_names,
+)
 from numchic_trainer.command.table import Row, read_table, write_table
 from numchic_trainer.config import TrainConfig, beside_others
 from numchic_trainer.encoding import EncodeResult
 from numchic_trainer.kernels.workers import available_cores
-from numchic_trainer.pictures import is_picture, read_picture
-
-_SUMMARY = "summary.csv"
+from numchic_trainer.pictures import read_picture
 
 
 def encode_batch(
@@ -40,7 +44,9 @@ def encode_batch(
     n_jobs = jobs or available_cores()
     # Nobody knows here how many encodes share a machine of the cluster.
     config = beside_others(TrainConfig(**settings), 2 if scheduler else n_jobs)
-    paths = _pictures(folder)
+    paths, others = pictures_in(folder)
+    if others:
+        click.echo(f"numchic: not looked at in {folder}: {others}", err=True)
     names = dict(zip(paths, stream_names(paths), strict=True))
     output = output or folder
     output.mkdir(parents=True, exist_ok=True)
@@ -81,24 +87,6 @@ def encode_batch(
     encode_all(paths, prepare, run, deliver)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Pictures of a folder; what else is there is said on standard error."""
-    paths, others = [], Counter[str]()
-    for path in sorted(folder.iterdir()):
-        if is_picture(path) and not path.is_dir():
-            paths.append(path)
-        elif path.is_dir():
-            others["sub-folders"] += 1
-        elif path.suffix != SUFFIX and path.name != _SUMMARY and not path.name.startswith("."):
-            others[path.suffix or path.name] += 1
-    if others:
-        found = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-        click.echo(f"numchic: not looked at in {folder}: {found}", err=True)
-    if not paths:
-        raise UsageError("no pictures", "folder", None, str(folder))
-    return paths
-
-
 def _key(path: Path, config: TrainConfig) -> str:
     """Digest of a picture's file and of what else its stream depends on."""
     return hashlib.sha256(path.read_bytes() + config.identity()).hexdigest()[:16]
@@ -109,7 +97,7 @@ class _Summary:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        self.path = folder / _SUMMARY
+        self.path = folder / SUMMARY
         self.rows = self._read()
 
     def _read(self) -> dict[str, Row]:

@@ -18,6 +18,7 @@ from numchic_trainer.command.options import (
     option,
     options,
     source_options,
+    study_options,
     table_of,
     train_options,
     video_options,
@@ -30,6 +31,11 @@ from numchic_trainer.settings import Setting, choice
 def _require_torch() -> None:
     """Raise an error that says what to install."""
     importlib.import_module("numchic_trainer").encode  # noqa: B018
+
+
+def _require_study() -> None:
+    """Raise an error that says what to install."""
+    importlib.import_module("numchic_trainer.study").run_study  # noqa: B018
 
 
 @click.command("encode")
@@ -117,6 +123,77 @@ def encode_batch_command(**arguments: Any) -> None:
         from numchic_trainer.command.batch import encode_batch
 
         encode_batch(**arguments)
+
+
+@click.command("study")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="This folder gets index.html, summary.md, results.csv, figures and streams. What it holds "
+    "from before is not measured again.",
+)
+@study_options
+@click.option(
+    "--anchor",
+    "anchors",
+    multiple=True,
+    metavar="CODEC",
+    help="A codec to compare: jpeg, jpeg-444, webp, avif, avif-444, jxl, with other qualities "
+    'than the usual ones as "avif:30,60", or any codec by its commands, as "NAME=enc {input} '
+    '{output} -q {q}; dec {output} {decoded}". May be given several times. The default is jpeg, '
+    "webp, avif and, with a plugin of Pillow, jxl; none is none.",
+)
+@click.option(
+    "--q",
+    "qualities",
+    multiple=True,
+    metavar="A,B,...",
+    help="{q} stands for these values, in all commands or, given as often, in one after the other.",
+)
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A CSV file with curves of others: columns picture, bpp or bytes, psnr_db, and more.",
+)
+@click.option(
+    "--crops",
+    metavar="NAME,...",
+    help="Parts of these pictures are shown side by side at equal size; none is none. The default "
+    "is the first picture.",
+)
+@click.option(
+    "--reference",
+    metavar="CURVE",
+    help="BD figures are against this curve. The default is the first anchor.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="This Dask cluster measures. The default is this machine.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="So many points are measured at the same time. The default is one per processor or "
+    "thread of a worker; with one, times are those of an idle machine.",
+)
+def study_command(**arguments: Any) -> None:
+    """Compare settings and codecs on all pictures of the folder DIR.
+
+    Every picture is encoded for every lambda, preset and effort, decoded, and measured: size, PSNR,
+    MS-SSIM, CPU time. The same goes for other codecs. The page index.html shows curves, BD figures,
+    times and pictures; results.csv has all numbers. A study that was interrupted goes on when it is
+    called again. Sub-folders are not looked at.
+    """
+    with exit_status():
+        _require_study()
+        from numchic_trainer.command.study import study
+
+        study(**arguments)
 
 
 @click.command("train-ladder")

@@ -14,11 +14,14 @@ from numchic import read_info
 from numchic.command.decode import is_folder
 from numchic.files.output import write
 from numchic_bitstream import NumchicError, UsageError
+from numchic_trainer.pictures import is_picture
 from numchic_trainer.video.records import discard as discard_frames
 
 SUFFIX = ".cool"
 CHECKPOINT_SUFFIX = ".training"
 STANDARD = Path("-")
+SUMMARY = "summary.csv"
+"""Table of what a folder of streams holds."""
 
 
 def output_paths(inputs: Sequence[Path], output: str) -> list[Path]:
@@ -54,6 +57,29 @@ def stream_names(paths: Sequence[Path]) -> list[str]:
     if count > 1:
         raise UsageError("two pictures would be written to the same stream", "inputs", None, name)
     return names
+
+
+def pictures_in(folder: Path) -> tuple[list[Path], str]:
+    """Pictures of a folder, and what else there is that nobody made here, in words.
+
+    Raises
+    ------
+    UsageError
+        There are no pictures.
+    OSError
+        The folder cannot be read.
+    """
+    paths, others = [], Counter[str]()
+    for path in sorted(folder.iterdir()):
+        if is_picture(path) and not path.is_dir():
+            paths.append(path)
+        elif path.is_dir():
+            others["sub-folders"] += 1
+        elif path.suffix != SUFFIX and path.name != SUMMARY and not path.name.startswith("."):
+            others[path.suffix or path.name] += 1
+    if not paths:
+        raise UsageError("no pictures", "folder", None, str(folder))
+    return paths, ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
 
 
 def check_output(output: Path, inputs: Collection[Path]) -> None:

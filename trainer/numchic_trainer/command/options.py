@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.settings import FLAG, Kind, Setting, choice, number, settings_of
+from numchic_trainer.study.config import AXES, COMMON, StudyConfig
 from numchic_trainer.video.config import VideoConfig
 
 if TYPE_CHECKING:
@@ -105,6 +106,14 @@ train_options = options("settings", table_of(TrainConfig))
 
 video_options = options("settings", table_of(VideoConfig))
 """The settings of an encode of pictures or a video, as arguments of :class:`VideoConfig`."""
+
+_train_table = table_of(TrainConfig)
+study_options = options(
+    "settings",
+    {name: (setting, getattr(StudyConfig, name)) for name, setting in AXES.items()}
+    | {name: _train_table[name] for name in _train_table if name in COMMON},
+)
+"""The axes of a study, and what its encodes have in common."""
 
 source_options = options("source", {name: (setting, MISSING) for name, setting in SOURCE.items()})
 """What files do not say of themselves, as arguments of :func:`numchic_trainer.read_picture`."""

@@ -51,6 +51,6 @@ def read_table(path: Path) -> list[dict[str, str]]:
             rows = [dict(row) for row in csv.DictReader(file, strict=True)]
         except csv.Error as error:
             raise UsageError(f"not a table: {error}", path.name) from error
-    if any(None in {*row, *row.values()} for row in rows):
+    if any(None in [*row, *row.values()] for row in rows):
         raise UsageError("not a table: rows differ in length", path.name)
     return rows

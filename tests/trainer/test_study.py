@@ -1,0 +1,573 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Studies: what is measured, kept, refused and left out."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from scipy import signal
+
+import numchic
+from numchic.command.cli import main
+from numchic.picture import Picture
+from numchic_bitstream import NumchicError, UsageError
+from numchic_bitstream.arrays import F64
+from numchic_trainer import TrainConfig
+from numchic_trainer.pictures import read_picture
+from numchic_trainer.source import to_picture
+from numchic_trainer.study import (
+    Codec,
+    Coded,
+    Point,
+    StudyConfig,
+    StudyEvent,
+    parse_anchors,
+    read_points,
+    run_study,
+)
+from numchic_trainer.study import measure as measuring
+from numchic_trainer.study import run as running
+from numchic_trainer.study.equal import at_equal_size
+from numchic_trainer.study.images import KINDS, available
+from numchic_trainer.study.measure import Measured, structural_similarity
+from numchic_trainer.study.point import write_points
+from pictures import picture, yuv_picture
+
+COMMON = TrainConfig(iterations=1, init="zero")
+QUICK = StudyConfig(lmbda=(1e-2, 1e-3), preset=("lop",), common=COMMON)
+JPEG = parse_anchors(["jpeg:30,70"], [])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "pictures"
+    made.mkdir()
+    for name, size in (("a.png", (16, 24)), ("b.png", (17, 9))):
+        Image.fromarray(picture(*size)).save(made / name)
+    return made
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_picture_of(samples: Any) -> Picture:
+    return to_picture(samples.astype(np.uint8))
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["study", *map(str, arguments)])
+
+
+# --- settings and anchors
+
+
+def test_curves_are_named_by_what_is_not_usual() -> None:
+    config = StudyConfig(
+        preset=("lop", "hop"), effort=("fast", "slow"), common=TrainConfig(tune="ssim", threads=2)
+    )
+    names = [name for name, _ in config.curves()]
+    assert names == [
+        "numchic lop fast, tune ssim",
+        "numchic lop slow, tune ssim",
+        "numchic hop fast, tune ssim",
+        "numchic hop slow, tune ssim",
+    ]
+    assert [name for name, _ in QUICK.curves()] == ["numchic lop 1 iterations, init zero"]
+    assert not any(settings.trailer for _, settings in config.curves())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("lmbda", {"lmbda": (1e-3, 1e-3)}),
+        ("lmbda", {"lmbda": ()}),
+        ("lmbda", {"lmbda": (0.0,)}),
+        ("preset", {"preset": ("huge",)}),
+        ("effort", {"effort": "fast"}),
+        ("effort", {"effort": ("fast", "slow"), "common": COMMON}),
+        ("lmbda", {"common": TrainConfig(lmbda=2e-3)}),
+        ("target_bpp", {"common": TrainConfig(target_bpp=1.0)}),
+    ],
+)
+def test_settings_that_are_refused(name: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        StudyConfig(**settings)
+    assert caught.value.field == name
+
+
+ENC, DEC = "enc {input} {output} {q}", "dec {output} {decoded}"
+
+
+@pytest.mark.parametrize(
+    ("anchors", "qualities", "what"),
+    [
+        (["jpg"], [], "unknown codec"),
+        (["jpeg:a"], [], "no qualities"),
+        (["jpeg:101"], [], "no qualities"),
+        (["jpeg:"], [], "no qualities"),
+        (["jpeg", "jpeg:30"], [], "two codecs"),
+        ([f"numchic={ENC}; {DEC}"], [("1",)], "two codecs"),
+        (["jpeg"], [("1",)], "too many or too few"),
+        ([f"x={ENC}; {DEC}"] * 3, [("1",), ("2",)], "too many or too few"),
+        ([f"x={ENC}; {DEC}"], [], "--q"),
+        ([f"x={ENC}; {DEC}"], [()], "--q"),
+        ([f"={ENC}; {DEC}"], [("1",)], "a name is needed"),
+        ([f"x={ENC}"], [("1",)], "two commands"),
+        ([f"x={ENC}; {DEC}; {DEC}"], [("1",)], "two commands"),
+        ([f"x=; {DEC}"], [("1",)], "places in the encoder"),
+        ([f"x=enc {{input}} {{output}}; {DEC}"], [("1",)], "places in the encoder"),
+        ([f"x={ENC} {{speed}}; {DEC}"], [("1",)], "places in the encoder"),
+        ([f"x={ENC}; dec {{output}}"], [("1",)], "places in the decoder"),
+        ([f"x={ENC}; {DEC} {{q}}"], [("1",)], "places in the decoder"),
+        ([f"x=enc {{input.bmpp}} {{output}} {{q}}; {DEC}"], [("1",)], "kind of picture"),
+        ([f'x={ENC} "; {DEC}'], [("1",)], "not a command"),
+    ],
+)
+def test_anchors_that_are_refused(
+    anchors: list[str], qualities: list[tuple[str, ...]], what: str
+) -> None:
+    with pytest.raises(UsageError, match=what):
+        parse_anchors(anchors, qualities)
+
+
+def test_qualities_of_commands_one_after_the_other() -> None:
+    texts = [f"x={ENC}; {DEC}", "jpeg:5", f"y={ENC}; {DEC}"]
+    assert [codec.settings for codec in parse_anchors(texts, [("1", "2"), ("3",)])] == [
+        ("1", "2"),
+        ("5",),
+        ("3",),
+    ]
+    assert [codec.settings for codec in parse_anchors(texts, [("7",)])] == [("7",), ("5",), ("7",)]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_image_codecs(name: str) -> None:
+    if not available(name):
+        pytest.skip(f"Pillow has no {KINDS[name].format} here")
+    source = read_picture_of(picture(40, 48))
+    codec = KINDS[name]
+    sizes = []
+    for quality in ("30", "90"):
+        coded = codec.encode(source, quality, None, lambda _: None)
+        decoded, seconds = codec.decode(coded.stream)
+        assert decoded.planes[0].shape == (40, 48)
+        assert seconds is not None
+        sizes.append(len(coded.stream))
+    assert sizes[0] < sizes[1]
+    for other in (
+        yuv_picture(16, 16, "yuv420"),
+        dataclasses.replace(yuv_picture(16, 16, "yuv420"), bitdepth=10),
+    ):
+        with pytest.raises(UsageError, match="8 bits"):
+            codec.encode(other, "50", None, lambda _: None)
+
+
+# --- codecs by command line
+
+
+def program(tmp_path: Path, encode: str, decode: str = "Image.open(a).save(b)") -> Codec:
+    """Codec of two scripts in Python."""
+    commands = []
+    for name, body in (("enc", encode), ("dec", decode)):
+        script = tmp_path / f"{name} script.py"
+        script.write_text(
+            "import sys\nfrom PIL import Image\nname, a, b, *q = sys.argv\n" + body + "\n"
+        )
+        commands.append(f"{shlex.quote(sys.executable)} {shlex.quote(str(script))}")
+    encoder = f"{commands[0]} {{input.ppm}} {{output.jpg}} {{q}}"
+    text = f"mine={encoder}; {commands[1]} {{output}} {{decoded}}"
+    return parse_anchors([text], [("40", "80")])[0]
+
+
+SAVE = "Image.open(a).save(b, quality=int(q[0]), optimize=True, progressive=True, subsampling=2)"
+
+
+def test_commands_measure_what_pillow_does(folder: Path, tmp_path: Path) -> None:
+    codec = program(tmp_path, SAVE)
+    result = run_study(
+        folder, tmp_path / "out", QUICK, anchors=[codec, *parse_anchors(["jpeg:40,80"], [])]
+    )
+    by_curve = {
+        name: [(p.picture, p.setting, p.bytes, p.psnr_db) for p in result.points if p.curve == name]
+        for name in ("mine", "jpeg")
+    }
+    assert by_curve["mine"] == by_curve["jpeg"]
+    timing = {point.curve: point.timing for point in result.points}
+    assert (timing["mine"], timing["jpeg"]) == ("process", "call")
+
+
+@pytest.mark.parametrize(
+    ("encode", "decode", "what"),
+    [
+        ("sys.exit('no licence')", "", "failed with status 1: no licence"),
+        ("pass", "", "encoder wrote no file"),
+        ("open(b, 'w')", "", "encoder wrote no file"),
+        (SAVE, "pass", "decoder wrote no file"),
+        (SAVE, "open(b, 'w').write('x')", "not a picture"),
+        (SAVE, "Image.new('RGB', (3, 3)).save(b)", "another form"),
+        (SAVE, "Image.open(a).convert('1').save(b); sys.exit(3)", "status 3"),
+    ],
+)
+def test_a_program_that_fails_costs_its_points(
+    folder: Path, tmp_path: Path, encode: str, decode: str, what: str
+) -> None:
+    events: list[StudyEvent] = []
+    codec = program(tmp_path, encode, decode)
+    result = run_study(
+        folder, tmp_path / "out", QUICK, anchors=[codec, *JPEG], progress=events.append
+    )
+    assert result.n_failed == 4
+    remarks = [remark for remark in result.remarks if "mine" in remark]
+    assert all(what in remark and " more: " in remark for remark in remarks)
+    assert remarks
+    assert {point.codec for point in result.points} == {"numchic", "jpeg"}
+    assert sum(event.error is not None for event in events) == 4
+    assert events[-1].n_done == events[-1].n_points == 12
+
+
+def test_a_program_that_is_not_there(folder: Path, tmp_path: Path) -> None:
+    done = run(
+        folder, "--out", tmp_path / "out", "--iterations", 1, "--lmbda", "1e-3", "--preset", "lop",
+        "--anchor", f"x=no-such-program-{ENC}; {DEC}", "--q", "1,2", "--jobs", 1,
+    )  # fmt: skip
+    assert done.exit_code == 1, done.output
+    assert "x has no point for a.png at 1 and 3 more: the program cannot be run" in done.stderr
+    assert {row["codec"] for row in rows(tmp_path / "out")} == {"numchic"}
+
+
+# --- tables of others
+
+
+TABLE = "picture,bpp,psnr_db\na.png,1.5,30\na.png,0.5,25\nz.png,1,30\n"
+SIZES = {"a.png": (24, 16)}
+
+
+def table(tmp_path: Path, text: str, name: str = "theirs.csv") -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_a_table_with_the_least_columns(tmp_path: Path) -> None:
+    points, others = read_points(table(tmp_path, TABLE), SIZES)
+    assert others == ["z.png"]
+    assert [(p.curve, p.setting, p.bpp, p.bytes, p.psnr_db) for p in points] == [
+        ("theirs", "1", 0.5, 24, 25.0),
+        ("theirs", "2", 1.5, 72, 30.0),
+    ]
+
+
+def test_a_table_of_a_study_is_read_back(tmp_path: Path) -> None:
+    point = Point(
+        "a.png", 24, 16, "x, fast", "x", "0.001", 48, 1.0, 30.25, "lop", "fast",
+        30.0, 31.0, 29.5, 0.95, 1.25, 0.5, "call", 500.0,
+    )  # fmt: skip
+    bare = dataclasses.replace(point, curve="y", ms_ssim=None, preset=None, timing=None)
+    for path in (tmp_path / "a.csv", tmp_path / "a.tsv"):
+        write_points(path, [point, bare])
+        if path.suffix == ".tsv":
+            lines = path.read_text().replace("x, fast", "x; fast").replace('"', "")
+            path.write_text("# remark\n" + lines.replace(",", "\t").replace(";", ","))
+        assert read_points(path, SIZES) == ([point, bare], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "columns are missing: bpp or bytes, picture, psnr_db"),
+        ("picture,bpp\na.png,1\n", "columns are missing: psnr_db"),
+        ("picture,psnr_db\na.png,1\n", "columns are missing: bpp or bytes"),
+        ("image,bpp,psnr_db\na.png,1,30\n", "columns are missing: picture"),
+        ("picture,bpp,psnr_db\na.png,1\n", "more or fewer values"),
+        ("picture,bpp,psnr_db\na.png,1,30,7\n", "more or fewer values"),
+        ("picture,bpp,psnr_db\na.png,one,30\n", "line 2, bpp"),
+        ("picture,bpp,psnr_db\na.png,1,30\na.png,nan,30\n", "line 3, bpp"),
+        ("picture,bpp,psnr_db\na.png,0,30\n", "line 2, bpp"),
+        ("picture,bytes,psnr_db\na.png,-5,30\n", "line 2, bytes"),
+        ("picture,bpp,psnr_db\na.png,1,inf\n", "line 2, psnr_db"),
+        ("picture,bpp,psnr_db\na.png,,30\n", "rate or quality is missing"),
+        ("picture,bpp,psnr_db\na.png,1,\n", "rate or quality is missing"),
+        ("picture,bpp,psnr_db,ms_ssim\na.png,1,30,3\n", "line 2, ms_ssim"),
+        ("picture,bpp,psnr_db,setting\na.png,1,30,x\na.png,2,30,x\n", "comes twice"),
+        ('picture,bpp,psnr_db\n"a.png,1,30\n', "not a table"),
+    ],
+)
+def test_tables_that_are_refused(tmp_path: Path, text: str, what: str) -> None:
+    with pytest.raises(UsageError, match=what):
+        read_points(table(tmp_path, text), SIZES)
+
+
+def test_curves_of_others_are_shown_beside(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run_study(folder, out, QUICK, anchors=JPEG, tables=[table(tmp_path, TABLE)])
+    assert [row["curve"] for row in rows(out)].count("theirs") == 2
+    assert "theirs.csv: no such pictures here: z.png." in result.remarks
+    with pytest.raises(UsageError, match="two curves have one name"):
+        run_study(folder, out, QUICK, anchors=JPEG, tables=[out / "results.csv"])
+
+
+# --- what is measured, and kept
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what is measured."""
+    names: list[str] = []
+
+    def watched(task: measuring.Task, heed: Any = lambda *_: None) -> Measured:
+        names.append(f"{task.name} {task.codec.name} {task.setting}")
+        return measuring.measure(task, heed)
+
+    monkeypatch.setattr(running, "measure", watched)
+    return names
+
+
+def test_a_study_goes_on_where_it_was(folder: Path, tmp_path: Path, measured: list[str]) -> None:
+    out = tmp_path / "out"
+
+    def stop(event: StudyEvent) -> None:
+        if event.n_done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(folder, out, QUICK, anchors=JPEG, progress=stop, crops=())
+    assert len(measured) == 3
+    whole = run_study(folder, out, QUICK, anchors=JPEG, crops=())
+    assert len(measured) == len(set(measured)) == len(whole.points) == 8
+    measured.clear()
+    assert run_study(folder, out, QUICK, anchors=JPEG, crops=()).points == whole.points
+    assert not measured
+    # More settings, and a picture that is another one now.
+    more = dataclasses.replace(QUICK, lmbda=(1e-2, 1e-3, 1e-4))
+    Image.fromarray(picture(12, 12)).save(folder / "b.png")
+    run_study(folder, out, more, anchors=JPEG, crops=())
+    assert measured == [
+        "a.png numchic 0.0001",
+        "b.png numchic 0.01",
+        "b.png numchic 0.001",
+        "b.png numchic 0.0001",
+        "b.png jpeg 30",
+        "b.png jpeg 70",
+    ]
+
+
+@pytest.mark.parametrize("damage", ["stream", "cut", "other", "gone"])
+def test_what_was_damaged_is_measured_again(
+    folder: Path, tmp_path: Path, measured: list[str], damage: str
+) -> None:
+    out = tmp_path / "out"
+    (folder / "b.png").unlink()
+    first = run_study(folder, out, QUICK, anchors=JPEG, crops=())
+    measured.clear()
+    record = next(
+        path
+        for path in (out / "points").glob("*.json")
+        if json.loads(path.read_text())["point"]["setting"] == "30"
+    )
+    stream = out / json.loads(record.read_text())["stream"]
+    if damage == "stream":
+        stream.write_bytes(b"x" + stream.read_bytes()[1:])
+    elif damage == "cut":
+        record.write_text(record.read_text()[:50])
+    elif damage == "other":
+        record.write_text('{"point": {"a": 1}, "stream": "../../x", "sha256": ""}')
+    else:
+        stream.unlink()
+    again = run_study(folder, out, QUICK, anchors=JPEG, crops=())
+    assert measured == ["a.png jpeg 30"]
+    assert without_times(again.points) == without_times(first.points)
+
+
+def without_times(points: list[Point]) -> list[Point]:
+    return [dataclasses.replace(p, encode_cpu_s=None, decode_cpu_s=None) for p in points]
+
+
+def test_processes_measure_the_same(folder: Path, tmp_path: Path) -> None:
+    one = run_study(folder, tmp_path / "one", QUICK, anchors=JPEG)
+    two = run_study(folder, tmp_path / "two", QUICK, anchors=JPEG, jobs=2)
+    assert without_times(one.points) == without_times(two.points)
+    assert [p.name for p in one.files] == [p.name for p in two.files]
+    point = one.points[0]
+    (stream,) = (tmp_path / "one/streams/a.png").glob("numchic-lop*-0.01-*.cool")
+    assert point.bytes == stream.stat().st_size
+    decoded, source = numchic.decode(stream), read_picture(folder / "a.png")
+    errors = [
+        np.mean((p.astype(float) - q) ** 2)
+        for p, q in zip(decoded.planes, source.planes, strict=True)
+    ]
+    assert point.psnr_db == pytest.approx(10 * np.log10(255**2 / np.mean(errors)))
+    assert point.psnr_1_db == pytest.approx(10 * np.log10(255**2 / errors[1]))
+    assert point.bpp == 8 * point.bytes / (16 * 24)
+    assert point.macs_per_pixel == numchic.read_info(stream).macs_per_pixel
+
+
+def test_damaged_pictures_are_named_and_left_out(folder: Path, tmp_path: Path) -> None:
+    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("mine")
+    out = tmp_path / "out"
+    done = run(
+        folder, "--out", out, "--iterations", 1, "--init", "zero", "--lmbda", "1e-3",
+        "--preset", "lop", "--anchor", "jpeg:50", "--jobs", 1,
+    )  # fmt: skip
+    assert done.exit_code == 1
+    assert "bad.png is left out: not a picture" in done.stderr
+    assert "Not looked at in pictures: 1 .txt." in done.stderr
+    assert "a.png has no MS-SSIM" in done.stderr
+    assert "4 of 4: b.png, jpeg, 50" in done.stderr
+    assert len(rows(out)) == 4
+    assert all(row["ms_ssim"] == "" for row in rows(out))
+    page = (out / "index.html").read_text()
+    assert "bad.png is left out" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "what"),
+    [
+        (["--lmbda", "1e-3,x"], 2, "--lmbda"),
+        (["--preset", "huge"], 2, "--preset"),
+        (["--anchor", "jpg"], 2, "unknown codec"),
+        (["--crops", "c.png"], 2, "none of this name"),
+        (["--reference", "avif"], 2, "none of this name"),
+        (["--table", "missing.csv"], 5, "missing.csv"),
+        (["--scheduler", "nonsense"], 2, "scheduler"),
+    ],
+)
+def test_mistakes_cost_nothing(
+    folder: Path, tmp_path: Path, arguments: list[str], status: int, what: str
+) -> None:
+    pytest.importorskip("distributed")
+    before = sorted(folder.rglob("*"))
+    done = run(folder, "--out", tmp_path / "out", "--anchor", "jpeg-444", *arguments)
+    assert done.exit_code == status, done.output
+    assert what in done.stderr
+    assert not (tmp_path / "out/results.csv").exists()
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_folders_that_are_none(folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = run(empty, "--out", tmp_path / "out")
+    assert (done.exit_code, "no pictures" in done.stderr) == (2, True)
+    assert run(tmp_path / "nowhere", "--out", tmp_path / "out").exit_code == 5
+    (tmp_path / "file").write_text("mine")
+    done = run(folder, "--out", tmp_path / "file/out", "--anchor", "none")
+    assert done.exit_code == 5, done.output
+    assert (tmp_path / "file").read_text() == "mine"
+    with pytest.raises(UsageError, match="one name"):
+        run_study([folder / "a.png", folder / "a.png"], tmp_path / "out", QUICK)
+    (empty / "bad.png").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"no picture to study: bad\.png"):
+        run_study(empty, tmp_path / "out", QUICK)
+
+
+@dataclasses.dataclass
+class Broken:
+    """A codec that never works."""
+
+    name: str = "broken"
+    curve: str = "broken"
+    settings: tuple[str, ...] = ("1",)
+    suffix: str = ".bin"
+    timing: str = "call"
+
+    def identity(self, setting: str) -> str:
+        return setting
+
+    def encode(self, *_: Any) -> Coded:
+        raise UsageError("never", "broken")
+
+    def decode(self, _: bytes) -> Any:
+        raise AssertionError
+
+
+def test_nothing_that_could_be_measured(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_ours", lambda *_: [])
+    with pytest.raises(NumchicError, match="nothing could be measured: broken has no point"):
+        run_study(folder, tmp_path / "out", QUICK, anchors=[Broken()])
+    assert not (tmp_path / "out/results.csv").exists()
+
+
+# --- quality, and equal sizes
+
+
+def ms_ssim_by_hand(x: F64, y: F64) -> float:
+    """Five scales of windows that lie inside the plane (Wang, Simoncelli, Bovik, 2003)."""
+    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window = np.outer(taps, taps) / taps.sum() ** 2
+
+    def mean(z: F64) -> F64:
+        inside: F64 = signal.correlate(z, window, mode="valid")
+        return inside
+
+    product = 1.0
+    exponents = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+    for scale, exponent in enumerate(exponents):
+        if scale:
+            x, y = (z.reshape(len(z) // 2, 2, -1, 2).mean((1, 3)) for z in (x, y))
+        mx, my = mean(x), mean(y)
+        sx, sy, sxy = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+        found = (2 * sxy + 0.03**2) / (sx + sy + 0.03**2)
+        if scale == len(exponents) - 1:
+            found = found * (2 * mx * my + 0.01**2) / (mx**2 + my**2 + 0.01**2)
+        product *= float(found.mean()) ** exponent
+    return product
+
+
+def test_ms_ssim_by_hand() -> None:
+    one = read_picture_of(picture(176, 192))
+    noise = np.random.default_rng(0).integers(-30, 31, (3, 176, 192))
+    planes = [
+        np.clip(p + n, 0, 255).astype(np.uint8) for p, n in zip(one.planes, noise, strict=True)
+    ]
+    other = Picture((planes[0], planes[1], planes[2]), "rgb", 8)
+    by_plane = [
+        ms_ssim_by_hand(p / 255, q / 255) for p, q in zip(one.planes, other.planes, strict=True)
+    ]
+    assert structural_similarity(one, other) == pytest.approx(np.mean(by_plane), abs=1e-5)
+    assert min(by_plane) < 0.99
+    grey = dataclasses.replace(one, data_type="yuv444")
+    assert structural_similarity(grey, other) == pytest.approx(by_plane[0], abs=1e-5)
+    assert structural_similarity(one, one) == 1.0
+
+
+def test_the_smallest_picture_with_ms_ssim() -> None:
+    for side, defined in ((160, False), (161, True)):
+        source = read_picture_of(picture(side, 200))
+        assert (structural_similarity(source, source) is not None) == defined
+
+
+@dataclasses.dataclass
+class Sized(Broken):
+    """A codec whose settings are the sizes of its streams."""
+
+    settings: tuple[str, ...] = ("100", "130", "200")
+
+
+def test_streams_of_equal_size() -> None:
+    jpeg = dataclasses.replace(KINDS["jpeg"], settings=("10", "90"))
+    codecs: list[Any] = [Sized(), Sized(settings=("90", "150")), Sized(settings=("300",)), jpeg]
+
+    def measured(codec: Any, setting: str) -> Measured:
+        size = 3 * int(setting) if codec is jpeg else int(setting)
+        return Measured(None, bytes(size))  # type: ignore[arg-type]
+
+    found = at_equal_size(codecs, measured)
+    assert [(codec is jpeg, len(m.stream)) for codec, m in found] == [
+        (False, 130), (False, 150), (True, 129),
+    ]  # fmt: skip
+    assert at_equal_size(codecs, lambda *_: None) == []
