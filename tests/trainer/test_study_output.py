@@ -70,6 +70,7 @@ def one_curve(points: Sequence[Point]) -> Curve:
     return curve
 
 
+HALF = [0.5 * rate for rate in RATES]
 REFERENCE = one_curve(line("jpeg"))
 
 
@@ -163,7 +164,7 @@ def test_both_ways_of_averaging() -> None:
         *line("ours", tenfold, picture="b.png"),
     ]
     means, remarks = mean_curves(points)
-    (found,) = compare(BD_RATE, "jpeg", picture_curves(points), means)
+    (found,) = compare(BD_RATE, "jpeg", ["ours"], picture_curves(points), means)
     expected = 100.0 * ((0.5 + 10.0) / (1.0 + 10.0) - 1.0)
     for method in METHODS:
         assert found.mean_of_pictures.values[method] == pytest.approx(-25.0)
@@ -175,10 +176,29 @@ def test_a_mean_is_of_all_pictures() -> None:
     shifted = [quality + 8.0 for quality in QUALITIES]
     points = [p for name in "ab" for p in line("jpeg", picture=name)]
     points += line("ours", picture="a") + line("ours", RATES, shifted, picture="b")
-    (found,) = compare(BD_RATE, "jpeg", picture_curves(points), mean_curves(points)[0])
+    (found,) = compare(BD_RATE, "jpeg", ["ours"], picture_curves(points), mean_curves(points)[0])
     assert found.pictures["a"].values
     assert found.mean_of_pictures.values == {}
     assert str(found.mean_of_pictures.reason).startswith("b: the curves overlap in 16 %")
+
+
+def test_a_picture_too_small_for_ms_ssim_costs_the_set_nothing_else() -> None:
+    points = [
+        replace(p, ms_ssim=None if name == "small" else 1.0 - 10.0 ** (-p.psnr_db / 10.0))
+        for name in ("small", "large", "other")
+        for p in (*line("jpeg", picture=name), *line("ours", HALF, picture=name))
+    ]
+    points += line("theirs", picture="small")
+    content = make_content(points, [], [], {})
+    assert [drawing.name for drawing in content.curves] == [
+        "set-rate-psnr.svg",
+        "set-rate-ms-ssim.svg",
+    ]
+    rate, _, by_ms_ssim = content.comparisons
+    for table in (rate, by_ms_ssim):
+        assert table.rows[0][1:] == ("-50.00 %", "-50.00 %", "100 %") * 2
+    assert by_ms_ssim.rows[1][1:] == ("", "", "") * 2
+    assert [len(p.table.columns) for p in content.pictures if p.table] == [7, 10, 10]
 
 
 def test_means_are_over_what_all_pictures_have() -> None:

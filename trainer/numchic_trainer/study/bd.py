@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
@@ -130,11 +130,11 @@ def difference(measure: Measure, reference: Curve, curve: Curve) -> Difference:
 def compare(
     measure: Measure,
     reference: str,
+    names: Iterable[str],
     pictures: Mapping[str, Sequence[Curve]],
     means: Sequence[Curve],
 ) -> list[Comparison]:
-    """Compare all curves with the reference, in every picture and in the mean over them."""
-    names = dict.fromkeys(curve.name for curves in pictures.values() for curve in curves)
+    """Compare curves with the reference, in every picture and in the mean over them."""
     found = []
     for name in names:
         if name != reference:

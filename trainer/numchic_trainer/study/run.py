@@ -162,7 +162,7 @@ def run_study(
     write_points(output / "results.csv", points)
     files = write_output(
         output, points, [s for s in samples if s is not None], remarks, _facts(config, codecs),
-        reference,
+        reference or _first(anchors, points),
     )  # fmt: skip
     return StudyResult(points, remarks, len(found.unread) + study.n_failed, files)
 
@@ -198,6 +198,12 @@ def _read_tables(
 def _check_name(field: str, name: str | None, known: set[str]) -> None:
     if name is not None and name not in known:
         raise UsageError("there is none of this name", field, None, name, ", ".join(sorted(known)))
+
+
+def _first(anchors: Sequence[Codec], points: Sequence[Point]) -> str | None:
+    """Name of the first anchor that has points."""
+    found = {point.curve for point in points}
+    return next((anchor.curve for anchor in anchors if anchor.curve in found), None)
 
 
 class _Study:

@@ -71,7 +71,12 @@ def set_table(measure: Measure, reference: str, comparisons: Sequence[Comparison
 def picture_table(
     picture: str, reference: str, comparisons: Mapping[Measure, Sequence[Comparison]]
 ) -> Table:
-    """Differences in one picture by all measures."""
+    """Differences in one picture by all measures that it has."""
+    comparisons = {
+        measure: compared
+        for measure, compared in comparisons.items()
+        if any(picture in found.pictures for found in compared)
+    }
     rows: dict[str, list[str]] = {}
     without = []
     for measure, compared in comparisons.items():
