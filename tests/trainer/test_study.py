@@ -34,6 +34,7 @@ from numchic_trainer.study import (
     parse_anchors,
     read_points,
     run_study,
+    session,
 )
 from numchic_trainer.study import measure as measuring
 from numchic_trainer.study import run as running
@@ -340,7 +341,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(f"{task.name} {task.codec.name} {task.setting}")
         return measuring.measure(task, heed)
 
-    monkeypatch.setattr(running, "measure", watched)
+    monkeypatch.setattr(session, "measure", watched)
     return names
 
 
