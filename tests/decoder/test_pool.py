@@ -18,6 +18,9 @@ from children import environment, linux_only
 from numchic.command.pool import run_in_processes
 from numchic_bitstream import CorruptError, NumchicError
 
+if sys.platform == "win32":
+    pytest.skip("there are no such signals", allow_module_level=True)
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE]
 
 

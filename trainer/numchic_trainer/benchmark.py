@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import resource
 import statistics
 import sys
 import time
@@ -115,6 +114,8 @@ def _arrays(parameters: list[nn.Parameter]) -> list[F32]:
 
 def measure_encode(name: str, **settings: Any) -> Row:
     """Quality, size, time and memory of a file; a crop of 256 x 256 is named PICTURE@X,Y."""
+    import resource  # not on Windows, which has iterations only
+
     picture = _read(name)
     result = encode(picture, TrainConfig(**settings))
     seconds = result.cpu_seconds
