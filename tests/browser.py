@@ -3,8 +3,8 @@
 
 Pages are files, or folders with ``index.html``; without any, the page of a study is made of points
 that were never measured. Each is opened in Chromium, without a window, as a file: there must be no
-error in the console and no request to the network, every plot must be visible, tables must sort by a
-click, links within the page and to files beside it must lead somewhere, and nothing may be wider
+error in the console and no request to the network, every plot must be visible, tables must sort by
+a click, links within the page and to files beside it must lead somewhere, and nothing may be wider
 than a telephone or a desk's screen. The screenshots are for people. Needs the extra ``browser`` and
 a Chromium, which is looked for on the path.
 """
@@ -17,21 +17,29 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urldefrag, urlparse
 
 import numpy as np
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
-from study_points import study_points
 
 from numchic_trainer.study.crops import Sample
 from numchic_trainer.study.output import write_output
+from study_points import study_points
 
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-VIEWS = {"desk": (1280, "light"), "dark": (1280, "dark"), "telephone": (400, "light")}
-BLANK = "img => !img.complete || !img.naturalWidth || !img.getBoundingClientRect().width"
+Scheme = Literal["light", "dark"]
+VIEWS: dict[str, tuple[int, Scheme]] = {
+    "desk": (1280, "light"),
+    "dark": (1280, "dark"),
+    "telephone": (400, "light"),
+}
+# A site may hide a picture of its own will: the one for the other colours.
+BLANK = """img => !img.naturalWidth
+    || getComputedStyle(img).display !== "none" && !img.getBoundingClientRect().width"""
 
 
 def main() -> int:
@@ -44,7 +52,7 @@ def main() -> int:
     if not arguments.chromium:
         parser.error("there is no chromium on the path: name it with --chromium")
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
-        pages = arguments.pages or [synthetic_study(Path(scratch))]
+        pages = arguments.pages or [synthetic_study(Path(scratch) / "study")]
         browser = playwright.chromium.launch(
             executable_path=arguments.chromium, headless=True, args=list(FLAGS)
         )
@@ -64,6 +72,7 @@ def synthetic_study(folder: Path) -> Path:
     y, x = np.mgrid[:256, :384]
     source = np.stack([x % 256, y, (x * y) // 97 % 256], axis=2).astype(np.uint8)
     sample = Sample(points[0].picture, source, [(p, source // 8 * 8) for p in points[1:60:13]])
+    folder.mkdir()
     (folder / "results.csv").touch()
     remarks = ["broken.png was left out: it is not a PNG file."]
     write_output(folder, points, [sample], remarks, {"made of": "invented points"})
@@ -79,22 +88,18 @@ def look_at(browser: Browser, page: Path, shots: Path | None) -> Iterator[str]:
 
 
 def _view(
-    browser: Browser, file: Path, view: str, width: int, scheme: str, shots: Path | None
+    browser: Browser, file: Path, view: str, width: int, scheme: Scheme, shots: Path | None
 ) -> Iterator[str]:
     faults: list[str] = []
-    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     tab.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
     tab.on("pageerror", lambda error: faults.append(f"script: {error}"))
-    tab.on(
-        "request",
-        lambda r: (
-            None if urlparse(r.url).scheme in ("file", "data", "blob") else faults.append(r.url)
-        ),
-    )
+    tab.on("request", lambda r: faults.append(f"request: {r.url}") if _is_remote(r.url) else None)
     tab.on("requestfailed", lambda r: faults.append(f"not loaded: {r.url[:200]}"))
     tab.goto(file.as_uri(), wait_until="load")
     _shoot(tab, shots, file, view)
     tab.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    tab.locator("img").evaluate_all("all => all.forEach(one => one.loading = 'eager')")
     tab.wait_for_load_state("networkidle")
     _shoot(tab, shots, file, f"{view}-open")
     yield from faults
@@ -102,16 +107,22 @@ def _view(
     yield from _links(tab, file)
     if tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
         yield "wider than the window"
-    tables = tab.locator("table.sortable")
-    for k in range(tables.count()):
-        yield from _sorting(tables.nth(k))
+    if view == "desk":
+        tables = tab.locator("table.sortable")
+        for k in range(tables.count()):
+            yield from _sorting(tables.nth(k))
     tab.close()
+
+
+def _is_remote(address: str) -> bool:
+    return urlparse(address).scheme not in ("file", "data", "blob")
 
 
 def _shoot(tab: Page, shots: Path | None, file: Path, view: str) -> None:
     if shots is not None:
         shots.mkdir(parents=True, exist_ok=True)
-        tab.screenshot(path=shots / f"{file.parent.name}-{file.stem}-{view}.png", full_page=True)
+        name = "-".join((*file.parts[-3:-1], file.stem, view))
+        tab.screenshot(path=shots / f"{name}.png", full_page=True)
 
 
 def _images(tab: Page) -> Iterator[str]:

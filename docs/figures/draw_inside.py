@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Draw ``inside.svg``: the way of a picture from bytes to samples, with the modules that go it.
 
-What is shown are the stages of ``examples/astronaut.cool``; its picture becomes ``astronaut.png``.
+What is shown are the stages of ``examples/astronaut.cool``.
 """
 
 from __future__ import annotations
@@ -223,11 +223,8 @@ def draw() -> str:
 
 
 def main() -> None:
-    """Write both pictures."""
+    """Write the picture."""
     write_file(HERE / "inside.svg", draw().encode())
-    file = io.BytesIO()
-    Image.fromarray(numchic.decode(STREAM).to_rgb()).save(file, "PNG", optimize=True)
-    write_file(HERE / "astronaut.png", file.getvalue())
 
 
 if __name__ == "__main__":

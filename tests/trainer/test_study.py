@@ -34,6 +34,7 @@ from numchic_trainer.study import (
     parse_anchors,
     read_points,
     run_study,
+    session,
 )
 from numchic_trainer.study import measure as measuring
 from numchic_trainer.study import run as running
@@ -55,6 +56,12 @@ def folder(tmp_path: Path) -> Path:
     for name, size in (("a.png", (16, 24)), ("b.png", (17, 9))):
         Image.fromarray(picture(*size)).save(made / name)
     return made
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure alone."""
+    monkeypatch.setattr(running, "write_output", lambda out, *_: [out / "index.html"])
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -194,6 +201,7 @@ def program(tmp_path: Path, encode: str, decode: str = "Image.open(a).save(b)") 
 SAVE = "Image.open(a).save(b, quality=int(q[0]), optimize=True, progressive=True, subsampling=2)"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_commands_measure_what_pillow_does(folder: Path, tmp_path: Path) -> None:
     codec = program(tmp_path, SAVE)
     result = run_study(
@@ -208,6 +216,7 @@ def test_commands_measure_what_pillow_does(folder: Path, tmp_path: Path) -> None
     assert (timing["mine"], timing["jpeg"]) == ("process", "call")
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("encode", "decode", "what"),
     [
@@ -237,6 +246,7 @@ def test_a_program_that_fails_costs_its_points(
     assert events[-1].n_done == events[-1].n_points == 12
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_program_that_is_not_there(folder: Path, tmp_path: Path) -> None:
     done = run(
         folder, "--out", tmp_path / "out", "--iterations", 1, "--lmbda", "1e-3", "--preset", "lop",
@@ -309,6 +319,7 @@ def test_tables_that_are_refused(tmp_path: Path, text: str, what: str) -> None:
         read_points(table(tmp_path, text), SIZES)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_curves_of_others_are_shown_beside(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run_study(folder, out, QUICK, anchors=JPEG, tables=[table(tmp_path, TABLE)])
@@ -330,10 +341,11 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(f"{task.name} {task.codec.name} {task.setting}")
         return measuring.measure(task, heed)
 
-    monkeypatch.setattr(running, "measure", watched)
+    monkeypatch.setattr(session, "measure", watched)
     return names
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_goes_on_where_it_was(folder: Path, tmp_path: Path, measured: list[str]) -> None:
     out = tmp_path / "out"
 
@@ -363,6 +375,7 @@ def test_a_study_goes_on_where_it_was(folder: Path, tmp_path: Path, measured: li
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("damage", ["stream", "cut", "other", "gone"])
 def test_what_was_damaged_is_measured_again(
     folder: Path, tmp_path: Path, measured: list[str], damage: str
@@ -511,7 +524,7 @@ def ms_ssim_by_hand(x: F64, y: F64) -> float:
     window = np.outer(taps, taps) / taps.sum() ** 2
 
     def mean(z: F64) -> F64:
-        inside: F64 = signal.correlate(z, window, mode="valid")
+        inside: F64 = signal.fftconvolve(z, window, mode="valid")
         return inside
 
     product = 1.0

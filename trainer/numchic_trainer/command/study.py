@@ -17,7 +17,8 @@ from numchic_trainer.config import TrainConfig
 from numchic_trainer.kernels.workers import available_cores
 from numchic_trainer.study.anchors import parse_anchors
 from numchic_trainer.study.config import AXES, StudyConfig
-from numchic_trainer.study.run import StudyEvent, run_study
+from numchic_trainer.study.run import run_study
+from numchic_trainer.study.session import StudyEvent
 
 _NONE = "none"
 

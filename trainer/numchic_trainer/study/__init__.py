@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from numchic_trainer.study.codec import Codec, Coded
     from numchic_trainer.study.config import StudyConfig
     from numchic_trainer.study.point import Point, read_points
-    from numchic_trainer.study.run import StudyEvent, StudyResult, run_study
+    from numchic_trainer.study.run import StudyResult, run_study
+    from numchic_trainer.study.session import StudyEvent
 
 _HOMES = {
     "anchors": ("parse_anchors", "usual_anchors"),
     "codec": ("Codec", "Coded"),
     "config": ("StudyConfig",),
     "point": ("Point", "read_points"),
-    "run": ("StudyEvent", "StudyResult", "run_study"),
+    "run": ("StudyResult", "run_study"),
+    "session": ("StudyEvent",),
 }
 _FROM_THE_EXTRA = {"bjontegaard", "jinja2", "pytorch_msssim", "torch", "safetensors", "matplotlib"}
 

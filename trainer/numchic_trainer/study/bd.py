@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
@@ -14,6 +14,7 @@ import numpy as np
 from numchic_bitstream import UsageError
 from numchic_bitstream.arrays import F64
 from numchic_trainer.study.curves import Curve
+from numchic_trainer.study.names import shown
 
 METHODS = ("akima", "pchip")
 LEAST_POINTS = 4
@@ -108,9 +109,9 @@ def choose_reference(curves: Sequence[Curve], name: str | None = None) -> str:
 def difference(measure: Measure, reference: Curve, curve: Curve) -> Difference:
     """Compare two curves, or say why that cannot be done."""
     anchor, test = _known(reference, measure.quality), _known(curve, measure.quality)
-    for name, line in ((curve.name, test), (reference.name, anchor)):
-        if reason := _unfit(name, *line):
-            return Difference({}, None, reason)
+    for whose, line in (("", test), ("the reference has ", anchor)):
+        if reason := _unfit(*line):
+            return Difference({}, None, f"{whose}{reason}")
     overlap = _overlap(_base(measure, *anchor), _base(measure, *test))
     if overlap < LEAST_OVERLAP:
         reason = f"the curves overlap in {100 * overlap:.0f} % of their joint interval"
@@ -129,26 +130,29 @@ def difference(measure: Measure, reference: Curve, curve: Curve) -> Difference:
 def compare(
     measure: Measure,
     reference: str,
+    names: Iterable[str],
     pictures: Mapping[str, Sequence[Curve]],
     means: Sequence[Curve],
 ) -> list[Comparison]:
-    """Compare all curves with the reference, in every picture and in the mean over them."""
-    names = dict.fromkeys(curve.name for curves in pictures.values() for curve in curves)
+    """Compare curves with the reference, in every picture and in the mean over them."""
     found = []
     for name in names:
         if name != reference:
             single = {p: _among(measure, reference, name, c) for p, c in pictures.items()}
-            mean = _among(measure, reference, name, means)
+            mean = _among(measure, reference, name, means, "no mean curve")
             found.append(Comparison(name, single, _mean(single), mean))
     return found
 
 
-def _among(measure: Measure, reference: str, name: str, curves: Sequence[Curve]) -> Difference:
+def _among(
+    measure: Measure, reference: str, name: str, curves: Sequence[Curve], missing: str = "no points"
+) -> Difference:
     """Compare two of these curves."""
     by_name = {curve.name: curve for curve in curves}
-    for wanted in (name, reference):
-        if wanted not in by_name:
-            return Difference({}, None, f"there is no curve of {wanted}")
+    if name not in by_name:
+        return Difference({}, None, missing)
+    if reference not in by_name:
+        return Difference({}, None, f"the reference has {missing}")
     return difference(measure, by_name[reference], by_name[name])
 
 
@@ -158,7 +162,7 @@ def _mean(differences: Mapping[str, Difference]) -> Difference:
     overlap = min(overlaps, default=None)
     for picture, found in differences.items():
         if found.reason:
-            return Difference({}, overlap, f"{picture}: {found.reason}")
+            return Difference({}, overlap, f"{shown(picture)}: {found.reason}")
     values = {m: fmean(d.values[m] for d in differences.values()) for m in METHODS}
     return Difference(values, overlap)
 
@@ -170,16 +174,16 @@ def _known(curve: Curve, quality: Quality) -> tuple[F64, F64]:
     return known[:, 0], known[:, 1]
 
 
-def _unfit(name: str, rates: F64, qualities: F64) -> str | None:
-    """Why nothing can be said of a curve."""
+def _unfit(rates: F64, qualities: F64) -> str | None:
+    """What a curve has that keeps it from being compared."""
     if len(rates) < LEAST_POINTS:
-        return f"{name} has fewer than {LEAST_POINTS} points with this quality: {len(rates)}"
+        return f"fewer than {LEAST_POINTS} points"
     if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and rates[0] > 0.0):
-        return f"{name} has a rate or a quality without a logarithm"
+        return "a rate or a quality that is no number to be compared"
     falls = np.flatnonzero((np.diff(rates) <= 0.0) | (np.diff(qualities) <= 0.0))
     if len(falls):
         where = f"{rates[falls[0]]:.4f} and {rates[falls[0] + 1]:.4f} bits per pixel"
-        return f"the quality of {name} does not rise with the rate between {where}"
+        return f"no quality that rises with the rate between {where}"
     return None
 
 

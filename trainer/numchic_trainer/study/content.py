@@ -19,6 +19,7 @@ from numchic_trainer.study.bd import (
     METHODS,
     Comparison,
     Measure,
+    Quality,
     choose_reference,
     compare,
 )
@@ -34,6 +35,7 @@ from numchic_trainer.study.figures import (
     styles_of,
     svg,
 )
+from numchic_trainer.study.names import shown
 from numchic_trainer.study.point import Point
 from numchic_trainer.study.tables import (
     Table,
@@ -42,7 +44,6 @@ from numchic_trainer.study.tables import (
     picture_table,
     results_table,
     set_table,
-    shown,
 )
 
 
@@ -128,20 +129,35 @@ def make_content(
         raise UsageError("there is no point to be drawn")
     pictures = picture_curves(points)
     means, left_out = mean_curves(points)
+    # Small pictures have no MS-SSIM, which is no reason for the set to have none.
+    compared = [p for p in points if p.picture in _pictures_with_ms_ssim(points)]
+    means_by: dict[Quality, list[Curve]] = {
+        "psnr_db": means,
+        "ms_ssim_db": mean_curves(compared)[0],
+    }
     curves = [curve for found in pictures.values() for curve in found]
     styles = styles_of(curves)
     reference = choose_reference(curves, reference)
     names = dict.fromkeys(curve.name for curve in curves)
     measured = [m for m in MEASURES if any(_has(curve, m) for curve in curves)]
     comparisons = (
-        {measure: compare(measure, reference, pictures, means) for measure in measured}
+        {
+            measure: compare(
+                measure,
+                reference,
+                names,
+                pictures if measure.quality == "psnr_db" else picture_curves(compared),
+                means_by[measure.quality],
+            )
+            for measure in measured
+        }
         if len(names) > 1
         else {}
     )
     return Content(
         title=f"Rate-distortion study: {_count(pictures, 'picture')}, {_count(names, 'curve')}",
         facts=facts,
-        curves=_rates(means, styles, "set", "Mean over all pictures"),
+        curves=_rates(means_by, styles, "set", "Mean over the pictures"),
         times=_times(means, styles, comparisons, reference),
         comparisons=[set_table(m, reference, found) for m, found in comparisons.items()],
         costs=cost_table(points),
@@ -149,7 +165,12 @@ def make_content(
         pictures=[
             PictureContent(
                 shown(name),
-                _rates(found, styles, f"picture-{k}-{_slug(name)}", shown(name)),
+                _rates(
+                    dict.fromkeys(means_by, found),
+                    styles,
+                    f"picture-{k}-{_slug(name)}",
+                    shown(name),
+                ),
                 picture_table(name, reference, comparisons) if comparisons else None,
             )
             for k, (name, found) in enumerate(pictures.items(), 1)
@@ -158,6 +179,10 @@ def make_content(
         methods=_methods(measured),
         remarks=[*remarks, *left_out],
     )
+
+
+def _pictures_with_ms_ssim(points: Sequence[Point]) -> set[str]:
+    return {point.picture for point in points if point.ms_ssim is not None}
 
 
 def _has(curve: Curve, measure: Measure) -> bool:
@@ -178,7 +203,7 @@ def _drawing(name: str, caption: str, figure: Figure | None) -> list[Drawing]:
 
 
 def _rates(
-    curves: Sequence[Curve], styles: Mapping[str, Style], name: str, title: str
+    curves: Mapping[Quality, Sequence[Curve]], styles: Mapping[str, Style], name: str, title: str
 ) -> list[Drawing]:
     """Rate-distortion curves by all qualities."""
     return [
@@ -187,7 +212,7 @@ def _rates(
         for drawing in _drawing(
             f"{name}-rate-{quality.removesuffix('_db').replace('_', '-')}",
             f"{title}: {label.split(' / ', maxsplit=1)[0]} over bits per pixel",
-            draw_quality(curves, quality, "bpp", styles),
+            draw_quality(curves[quality], quality, "bpp", styles),
         )
     ]
 
@@ -242,5 +267,8 @@ def _methods(measures: Sequence[Measure]) -> list[str]:
         "is lost.",
     ]
     if any(measure.quality == "ms_ssim_db" for measure in measures):
-        sentences.append("MS-SSIM x is shown as -10 log10(1 - x) dB.")
+        sentences.append(
+            "MS-SSIM x is shown as -10 log10(1 - x) dB. Its means, and those of the rates beside "
+            "it, are over the pictures that are large enough to have one."
+        )
     return sentences

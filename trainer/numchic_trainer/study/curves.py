@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from numchic_trainer.study.names import shown
 from numchic_trainer.study.point import Point
 
 _LARGEST_MS_SSIM = 1.0 - 1e-10  # 100 dB, as PSNR has it if nothing is lost
@@ -80,42 +80,40 @@ def mean_curves(points: Iterable[Point]) -> tuple[list[Curve], list[str]]:
     pictures = list(dict.fromkeys(p.picture for group in groups.values() for p in group))
     curves, remarks = [], []
     for name, group in groups.items():
-        common, left_out = _common_settings(group, pictures)
-        if common:
+        missing = [picture for picture in pictures if all(p.picture != picture for p in group)]
+        common, others = _by_settings(group, len(pictures))
+        if common and not missing:
             curves.append(_curve(group, common))
-        if left_out:
-            remarks.append(f"Mean over the pictures: of {name}, {left_out}.")
+        if missing:
+            reason = f"{shown(name)}: it has no points of {_some(missing)}"
+        elif not common:
+            reason = f"{shown(name)}: it has no setting once in every picture"
+        elif others:
+            reason = f"{shown(name)} at {_some(others)}: not once in every picture"
+        else:
+            continue
+        remarks.append(f"The mean over the pictures is without {reason}.")
     return curves, remarks
 
 
-def _common_settings(
-    group: Sequence[Point], pictures: Sequence[str]
-) -> tuple[list[list[Point]], str | None]:
-    """Points of one curve by settings that all pictures have, and what is left out."""
-    missing = [picture for picture in pictures if all(p.picture != picture for p in group)]
-    if missing:
-        return [], f"nothing is in it, since {_some(missing)} has no point"
+def _by_settings(group: Iterable[Point], n_pictures: int) -> tuple[list[list[Point]], list[str]]:
+    """Points at settings that every picture has once, and the other settings."""
     settings: dict[str, list[Point]] = {}
     for point in group:
         settings.setdefault(point.setting, []).append(point)
-    # Somebody else's table may have a setting twice: which of them is meant, nobody knows.
+    # Somebody else's table may have a setting twice: nobody knows which of them is meant.
     common = {
-        setting: found
-        for setting, found in settings.items()
-        if set(Counter(p.picture for p in found).values()) == {1} and len(found) == len(pictures)
+        setting: points
+        for setting, points in settings.items()
+        if len(points) == len({point.picture for point in points}) == n_pictures
     }
-    others = [setting for setting in settings if setting not in common]
-    if not common:
-        return [], "nothing is in it, since no setting occurs once in every picture"
-    if others:
-        return list(common.values()), f"{_some(others)} is left out, not once in every picture"
-    return list(common.values()), None
+    return list(common.values()), [setting for setting in settings if setting not in common]
 
 
 def _some(names: Sequence[str]) -> str:
     """Names, at most three of them."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(map(shown, names[:3])) + more
 
 
 def _curve(points: Sequence[Point], groups: Iterable[Sequence[Point]]) -> Curve:

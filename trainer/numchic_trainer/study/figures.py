@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from numchic_trainer.study.bd import METHODS, Comparison, Quality
 from numchic_trainer.study.curves import Curve
-from numchic_trainer.study.tables import shown
+from numchic_trainer.study.names import shown
 
 Cost = Literal["bpp", "encode_cpu_s", "decode_cpu_s", "macs_per_pixel"]
 Style = Mapping[str, Any]
@@ -133,9 +133,9 @@ def _draw(spots: Spots, x_label: str, y_label: str, styles: Mapping[str, Style])
         # A blank keeps matplotlib from leaving out names that start with an underscore.
         labels = [f"{'' if name[:1] != '_' else ' '}{shown(name)}" for name in spots]
         longest = max(map(len, labels))
-        n_columns = 3 if longest <= 20 else 2 if longest <= 36 else 1
+        n_columns = 3 if longest <= 18 else 2 if longest <= 32 else 1
         n_rows = -(-len(labels) // n_columns)
-        figure = Figure((6.0, 3.9 + 0.19 * n_rows), layout="constrained")
+        figure = Figure((5.2, 3.6 + 0.19 * n_rows), layout="constrained")
         axes = figure.subplots()
         lines = [
             axes.plot([x for x, _ in line], [y for _, y in line], **styles[name])[0]
@@ -151,7 +151,7 @@ def _draw(spots: Spots, x_label: str, y_label: str, styles: Mapping[str, Style])
             ncols=n_columns,
             loc="outside lower center",
             fontsize=8.5,
-            handlelength=2.6,
+            handlelength=2.4,
         )
     return figure
 

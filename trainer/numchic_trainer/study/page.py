@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from numchic_trainer.study.content import Content, Drawing
-from numchic_trainer.study.tables import printable
+from numchic_trainer.study.names import printable
 
 _TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from numchic_trainer.study.content import Content
-from numchic_trainer.study.tables import Table, printable
+from numchic_trainer.study.names import printable
+from numchic_trainer.study.tables import Table
 
 _MARKUP = re.compile(r"([\\`*_\[\]|~#$])")
 
@@ -46,7 +47,7 @@ def _table(table: Table) -> Iterator[str]:
     yield f"## {text(table.title)}"
     yield ""
     yield _row(heads)
-    yield _row(["---" if k < table.texts else "--:" for k in range(len(heads))], raw=True)
+    yield _row(["--:" if table.is_number(k) else "---" for k in range(len(heads))], raw=True)
     yield from map(_row, table.rows)
     yield ""
     yield from _list(table.notes)

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import fmean
 from typing import Any
 
 from numchic_trainer.study.bd import METHODS, Comparison, Difference, Measure
+from numchic_trainer.study.names import shown
 from numchic_trainer.study.point import Point
 
-_LONGEST = 60  # characters of a name
-_TEXTS = ("picture", "curve", "codec", "preset", "effort", "timing")
+_FIRST = ("picture", "curve", "setting", "bytes", "bpp", "psnr_db", "ms_ssim")
+_LAST = ("width", "height", "codec", "preset", "effort", "timing")
+_TEXTS = {"picture", "curve", "codec", "preset", "effort", "timed", "timing"}
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,6 @@ class Table:
     title : str
     columns : tuple of str
     rows : list of tuple of str
-    texts : int
-        How many columns come before those of numbers.
     groups : tuple of (str, int)
         Headings over several columns each; empty if there are none.
     notes : tuple of str
@@ -35,27 +35,12 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
-    texts: int = 1
     groups: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
 
-
-def printable(text: str) -> str:
-    """Text that can be shown and written: names of files may have anything in them."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
-
-def shown(name: str) -> str:
-    """Name of a picture or a curve as people can read it: printable, and not too long."""
-    name = printable(name)
-    if len(name) <= _LONGEST:
-        return name
-    half = _LONGEST // 2
-    return f"{name[: half - 1]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+    def is_number(self, column: int) -> bool:
+        """Whether there are numbers in a column."""
+        return self.columns[column] not in _TEXTS
 
 
 def averages(measure: Measure) -> tuple[str, str]:
@@ -67,44 +52,55 @@ def averages(measure: Measure) -> tuple[str, str]:
 def set_table(measure: Measure, reference: str, comparisons: Sequence[Comparison]) -> Table:
     """Differences of the set, averaged in both ways."""
     names = averages(measure)
-    rows, notes = [], []
+    rows, without = [], []
     for found in comparisons:
         both = (found.mean_of_pictures, found.of_mean_curve)
         cells = [cell for difference in both for cell in _cells(measure, difference)]
         rows.append((shown(found.curve), *cells))
-        notes += [
-            f"No {name} for {shown(found.curve)}: {difference.reason}."
-            for name, difference in zip(names, both, strict=True)
-            if difference.reason
-        ]
+        without += [(name, found.curve, d) for name, d in zip(names, both, strict=True)]
     width = len(METHODS) + 1
     return Table(
         title=f"{measure.name} against {shown(reference)}",
         columns=("curve", *METHODS, "least overlap", *METHODS, "overlap"),
         rows=rows,
         groups=(("", 1), *((name, width) for name in names)),
-        notes=tuple(notes),
+        notes=_reasons(without),
     )
 
 
 def picture_table(
     picture: str, reference: str, comparisons: Mapping[Measure, Sequence[Comparison]]
 ) -> Table:
-    """Differences in one picture by all measures."""
+    """Differences in one picture by all measures that it has."""
+    comparisons = {
+        measure: compared
+        for measure, compared in comparisons.items()
+        if any(picture in found.pictures for found in compared)
+    }
     rows: dict[str, list[str]] = {}
-    notes = []
+    without = []
     for measure, compared in comparisons.items():
         for found in compared:
             difference = found.pictures[picture]
             rows.setdefault(found.curve, []).extend(_cells(measure, difference))
-            if difference.reason:
-                notes.append(f"No {measure.name} for {shown(found.curve)}: {difference.reason}.")
+            without.append((measure.name, found.curve, difference))
     return Table(
         title=f"{shown(picture)} against {shown(reference)}",
         columns=("curve", *(*METHODS, "overlap") * len(comparisons)),
         rows=[(shown(curve), *cells) for curve, cells in rows.items()],
         groups=(("", 1), *((measure.name, len(METHODS) + 1) for measure in comparisons)),
-        notes=tuple(notes),
+        notes=_reasons(without),
+    )
+
+
+def _reasons(differences: Iterable[tuple[str, str, Difference]]) -> tuple[str, ...]:
+    """Sentences that say of what there is no number, for which curves, and why."""
+    curves: dict[tuple[str, str], list[str]] = {}
+    for name, curve, difference in differences:
+        if difference.reason:
+            curves.setdefault((name, difference.reason), []).append(shown(curve))
+    return tuple(
+        f"No {name} for {', '.join(found)}: {reason}." for (name, reason), found in curves.items()
     )
 
 
@@ -126,7 +122,7 @@ def cost_table(points: Sequence[Point]) -> Table:
             [value for point in group if (value := getattr(point, field)) is not None]
             for field in ("encode_cpu_s", "decode_cpu_s", "macs_per_pixel")
         ]
-        means = [f"{fmean(values):.4g}" if values else "" for values in costs]
+        means = [_rounded(fmean(values), 3) if values else "" for values in costs]
         rows.append((shown(name), timing, str(n_pictures), str(len(group)), *means))
     return Table(
         title="Time and work",
@@ -135,7 +131,6 @@ def cost_table(points: Sequence[Point]) -> Table:
             *("encode, CPU s", "decode, CPU s", "MAC per pixel"),
         ),
         rows=rows,
-        texts=2,
         notes=(
             "Means over all points of a curve. What is timed is a call within a running process, "
             "or a whole process with its start.",
@@ -145,15 +140,22 @@ def cost_table(points: Sequence[Point]) -> Table:
 
 def results_table(points: Sequence[Point]) -> Table:
     """All points, without columns in which there is nothing."""
-    names = [field.name for field in fields(Point)]
-    used = [name for name in names if any(getattr(p, name) is not None for p in points)]
-    texts = [name for name in _TEXTS if name in used]
-    columns = (*texts, *(name for name in used if name not in texts))
+    names = [field.name for field in fields(Point) if field.name not in _FIRST + _LAST]
+    columns = tuple(
+        name
+        for name in (*_FIRST, *names, *_LAST)
+        if any(getattr(point, name) is not None for point in points)
+    )
     rows = [tuple(_plain(getattr(point, name)) for name in columns) for point in points]
-    return Table("All results", columns, rows, len(texts))
+    return Table("All results", columns, rows)
 
 
 def _plain(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.5g}" if isinstance(value, float) else shown(str(value))
+    return _rounded(value, 5) if isinstance(value, float) else shown(str(value))
+
+
+def _rounded(value: float, digits: int) -> str:
+    """So many digits, and all before the point."""
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"

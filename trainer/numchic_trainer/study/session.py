@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a study wants measured, and what has been."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numchic.command.pool import FAILURES, run_in_processes, text_of
+from numchic.picture import Picture
+from numchic_trainer.command.cluster import run_on_cluster
+from numchic_trainer.command.job import interruptible
+from numchic_trainer.figures import to_rgb
+from numchic_trainer.study.codec import Codec
+from numchic_trainer.study.crops import Sample
+from numchic_trainer.study.equal import at_equal_size, first_of_ours
+from numchic_trainer.study.measure import Measured, Task, key_of, measure
+from numchic_trainer.study.point import Point
+from numchic_trainer.study.records import Records
+from numchic_trainer.study.sources import Source
+
+_NOBODY: Callable[[object], None] | None = None
+Outcomes = Generator[tuple[Task, Measured | Exception], None, None]
+
+
+@dataclass(frozen=True)
+class StudyEvent:
+    """How far a study is.
+
+    Attributes
+    ----------
+    n_done, n_points : int
+        Points that are measured, failed ones among them, and all that are wanted.
+    point : str
+        What has been measured just now: picture, curve and setting.
+    error : str or None
+        Why it could not be measured.
+    """
+
+    n_done: int
+    n_points: int
+    point: str
+    error: str | None = None
+
+
+class Session:
+    """What is to be measured, and what has been."""
+
+    def __init__(
+        self, sources: Sequence[Source], codecs: Sequence[Codec], records: Records
+    ) -> None:
+        self._sources = sources
+        self._codecs = codecs
+        self._records = records
+        self._wanted = [
+            (source, codec, setting)
+            for source in sources
+            for codec in codecs
+            for setting in codec.settings
+        ]
+        self._failures: dict[tuple[str, str], list[str]] = {}
+        self.found: dict[str, Measured] = {}
+
+    def points(self) -> list[Point]:
+        """Points in the order of pictures, codecs and settings."""
+        keys = (key_of(source.digest, codec, setting) for source, codec, setting in self._wanted)
+        return [self.found[key].point for key in keys if key in self.found]
+
+    @property
+    def n_failed(self) -> int:
+        """Points that could not be measured."""
+        return sum(map(len, self._failures.values()))
+
+    def remarks(self) -> list[str]:
+        """Sentences about what failed, those of one cause together."""
+        sentences = []
+        for (curve, error), where in self._failures.items():
+            more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+            sentences.append(f"{curve} has no point for {where[0]}{more}: {error}.")
+        return sentences
+
+    def run(
+        self,
+        jobs: int,
+        scheduler: str | None,
+        progress: Callable[[StudyEvent], None] | None,
+    ) -> None:
+        """Measure what is missing, and keep every point as soon as it is there."""
+        n_done = 0
+
+        def tell(point: str, error: str | None = None) -> None:
+            nonlocal n_done
+            n_done += 1
+            if progress is not None:
+                progress(StudyEvent(n_done, len(self._wanted), point, error))
+
+        def missing() -> Iterator[Task]:
+            for source, codec, setting in self._wanted:
+                key = key_of(source.digest, codec, setting)
+                record = self._records.find(key)
+                if record is None:
+                    try:
+                        picture = source.read()
+                    except FAILURES as error:
+                        tell(*self._fail(source.name, codec, setting, error))
+                        continue
+                    # On another machine the folder may not exist.
+                    kept = None if scheduler else self._records.checkpoint(key)
+                    yield Task(source.name, picture, codec, setting, key, kept)
+                else:
+                    # The name may be another one than when it was measured.
+                    point = dataclasses.replace(record.point, picture=source.name)
+                    self.found[key] = Measured(point, record.stream)
+                    tell(_called(source.name, codec, setting))
+
+        with closing(_outcomes(missing(), jobs, scheduler)) as outcomes:
+            for task, outcome in outcomes:
+                if isinstance(outcome, Exception):
+                    tell(*self._fail(task.name, task.codec, task.setting, outcome))
+                    continue
+                self._records.add(task, outcome)
+                self.found[task.key] = outcome
+                tell(_called(task.name, task.codec, task.setting))
+
+    def _fail(self, name: str, codec: Codec, setting: str, error: Exception) -> tuple[str, str]:
+        """Note a failure, and return what there is to tell of it."""
+        text = text_of(error)
+        self._failures.setdefault((codec.curve, text), []).append(f"{name} at {setting}")
+        return _called(name, codec, setting), text
+
+    def sample(self, source: Source) -> Sample | None:
+        """Decode streams of a picture that have about the same size."""
+        picture = source.read()
+
+        def measured(codec: Codec, setting: str) -> Measured | None:
+            key = key_of(source.digest, codec, setting)
+            found = self.found.get(key) or self._records.find(key)
+            if found is None and setting not in codec.settings:
+                task = Task(source.name, picture, codec, setting, key, None)
+                try:
+                    found = measure(task)
+                except FAILURES:
+                    return None
+                self._records.add(task, found)
+            return found
+
+        chosen = at_equal_size(first_of_ours(self._codecs), measured)
+        if not chosen:
+            return None
+        decoded = [
+            (dataclasses.replace(found.point, picture=source.name),
+             _shown(codec.decode(found.stream)[0]))
+            for codec, found in chosen
+        ]  # fmt: skip
+        return Sample(source.name, _shown(picture), decoded)
+
+
+def _shown(picture: Picture) -> NDArray[np.uint8]:
+    """Picture as a screen shows it."""
+    return (255 * to_rgb(picture).clip(0, 1)).round().astype(np.uint8)
+
+
+def _called(name: str, codec: Codec, setting: str) -> str:
+    return f"{name}, {codec.curve}, {setting}"
+
+
+def _outcomes(tasks: Iterable[Task], jobs: int, scheduler: str | None) -> Outcomes:
+    if scheduler is not None:
+        return run_on_cluster(measure, tasks, scheduler, None if jobs == 1 else jobs)
+    if jobs > 1:
+        return run_in_processes(measure, tasks, jobs)
+    return _one_by_one(tasks)
+
+
+def _one_by_one(tasks: Iterable[Task]) -> Outcomes:
+    for task in tasks:
+        outcome: Measured | Exception
+        try:
+            with interruptible(_NOBODY) as heed:
+                outcome = measure(task, heed)
+        except FAILURES as error:
+            outcome = error
+        yield task, outcome
