@@ -41,6 +41,10 @@ def parts(model: InterEncoder, target: Target) -> tuple[PartTarget, PartTarget]:
     return residue_target(model, target, Workers()), motion_target(model, target, Workers())
 
 
+def network_bits(model: InterEncoder) -> int:
+    return sum(part.get_network_rate()[1] for part in model.parts)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_derivatives_by_one_output_are_those_by_both(name: str) -> None:
     model, target = CASES[name].trained(), CASES[name].target()
@@ -68,7 +72,7 @@ def test_the_loss_is_that_of_the_frame_and_of_all_networks(name: str) -> None:
     quantise_networks(model.motion, motion_target(model, target, Workers()))
     loss = quantise_networks(model.residue, residue_target(model, target, Workers()))
     found = SweepEngine(model, 0, Workers()).evaluate(target)
-    expected = found.loss + target.rate_weight() * model.network_bits()
+    expected = found.loss + target.rate_weight() * network_bits(model)
     assert loss == pytest.approx(expected, rel=1e-6)
     for part, of_part in zip(model.parts, parts(model, target), strict=True):
         judged = of_part.evaluate(part, part.get_network_rate()[1])
@@ -79,7 +83,7 @@ def test_the_loss_is_that_of_the_frame_and_of_all_networks(name: str) -> None:
         loss = optimise_integers(part, target_of(model, target, Workers()), 0, loss)
     assert loss < before
     found = SweepEngine(model, 0, Workers()).evaluate(target)
-    assert loss == pytest.approx(found.loss + target.rate_weight() * model.network_bits(), rel=1e-6)
+    assert loss == pytest.approx(found.loss + target.rate_weight() * network_bits(model), rel=1e-6)
 
 
 def test_a_large_residue_is_judged_by_blocks() -> None:
