@@ -106,7 +106,9 @@ def reference_bits(arguments: Arguments) -> Tensor:
 
 def bits_of_each(arguments: Arguments) -> Tensor:
     """Bits of every symbol, each on its own."""
-    columns = zip(arguments.context.split(1, 1), arguments.symbols.split(1), strict=True)
+    columns = zip(
+        torch.split(arguments.context, 1, 1), torch.split(arguments.symbols, 1), strict=True
+    )
     with torch.no_grad():
         bits = [arm_rate(*arguments._replace(context=c, symbols=s)) for c, s in columns]
     return torch.stack(bits)
