@@ -17,7 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 KERNELS = ["tests/bitstream", "tests/decoder", "--deselect", "tests/decoder/test_hostile.py"]
-SUITES = ["tests/conformance/test_suites.py", "tests/test_findings.py"]
+# Modules of torch have no kernels of a library.
+NO_TORCH = ["--deselect", "tests/conformance/test_suites.py::test_the_torch_side"]
+SUITES = ["tests/conformance/test_suites.py", "tests/test_findings.py", *NO_TORCH]
 TRAINER = ["--cov", "--cov-config=tests/trainer/coverage.toml", "--cov-report=term:skip-covered"]
 NATIVE = ["-o", "pythonpath=build/native trainer conformance tests tools"]
 
@@ -31,8 +33,6 @@ NO_KERNELS = READING + [
     f"--ignore=tests/decoder/test_{name}.py"
     for name in ("cli", "images", "pillow", "pool", "schedule", "surroundings")
 ]
-# Modules of torch have no kernels of a library.
-NO_TORCH = ["--deselect", "tests/conformance/test_suites.py::test_the_torch_side"]
 # The trainer, and what "native" and "bounds" run: a library is made once, in "native".
 ELSEWHERE = ["--ignore=tests/trainer", "--ignore=tests/native", "--ignore=tests/fuzz"]
 
@@ -47,16 +47,7 @@ CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
     "native": (
         [
             [sys.executable, "tests/native_packages.py", "build/native"],
-            [
-                *PYTEST,
-                *NATIVE,
-                *KERNELS,
-                *READING,
-                *SUITES,
-                *NO_TORCH,
-                "tests/native",
-                "tests/fuzz",
-            ],
+            [*PYTEST, *NATIVE, *KERNELS, *READING, *SUITES, "tests/native", "tests/fuzz"],
         ],
         {"NUMCHIC_KERNELS": "native"},
     ),
