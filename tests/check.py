@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run every check of the project: ``python tests/check.py [NAME ...]``.
 
-Names: tests, trainer, lint, types, imports, docs, coverage, bounds, native. Without names all of
+Names: tests, trainer, native, coverage, bounds, types, docs, lint, imports. Without names all of
 them, two at a time, the longest first; the exit status is 0 only if all of them pass.
 """
 
@@ -17,43 +17,56 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 KERNELS = ["tests/bitstream", "tests/decoder", "--deselect", "tests/decoder/test_hostile.py"]
-NO_KERNELS = [
+# Modules of torch have no kernels of a library.
+NO_TORCH = ["--deselect", "tests/conformance/test_suites.py::test_the_torch_side"]
+SUITES = ["tests/conformance/test_suites.py", "tests/test_findings.py", *NO_TORCH]
+TRAINER = ["--cov", "--cov-config=tests/trainer/coverage.toml", "--cov-report=term:skip-covered"]
+NATIVE = ["-o", "pythonpath=build/native trainer conformance tests tools"]
+
+# Reading a stream up to its payloads is the same Python code however kernels are run.
+READING = [
+    f"--ignore=tests/bitstream/{name}.py"
+    for name in ("test_headers", "test_stream", "test_trailer", "v4/test_detection")
+]
+# So are files, commands and processes, but for what surrounds a library.
+NO_KERNELS = READING + [
     f"--ignore=tests/decoder/test_{name}.py"
     for name in ("cli", "images", "pillow", "pool", "schedule", "surroundings")
 ]
-
-NATIVE = ["-o", "pythonpath=build/native trainer conformance tests tools"]
-SUITES = ["tests/conformance/test_suites.py", "tests/test_findings.py"]
-TRAINER = ["--cov", "--cov-config=tests/trainer/coverage.toml", "--cov-report=term:skip-covered"]
+# The trainer, and what "native" and "bounds" run: a library is made once, in "native".
+ELSEWHERE = ["--ignore=tests/trainer", "--ignore=tests/native", "--ignore=tests/fuzz"]
 
 CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
-    "tests": ([[*PYTEST, "--ignore=tests/trainer"]], {}),
+    "tests": ([[*PYTEST, *ELSEWHERE]], {}),
     # With coverage of what is not a kernel: kernels are compared with plain torch.
     "trainer": (
         [[*PYTEST, "tests/trainer", "trainer", *TRAINER, "--cov-fail-under=95"]],
         {"COVERAGE_FILE": ".coverage.trainer"},
     ),
-    "lint": ([["ruff", "check"], ["ruff", "format", "--check"]], {}),
-    "types": ([["mypy"]], {}),
-    "imports": ([["lint-imports"]], {}),
-    # Pages, links and anchors, docstrings, commands. With --quiet warnings would not count.
-    "docs": ([["mkdocs", "build", "--strict"]], {"NO_MKDOCS_2_WARNING": "1"}),
+    # A library of kernels, as a package has it that was installed where there is a C compiler.
+    "native": (
+        [
+            [sys.executable, "tests/native_packages.py", "build/native"],
+            [*PYTEST, *NATIVE, *KERNELS, *READING, *SUITES, "tests/native", "tests/fuzz"],
+        ],
+        {"NUMCHIC_KERNELS": "native"},
+    ),
     # Kernels as plain Python, which is what coverage can see.
     "coverage": (
         [[*PYTEST, *KERNELS, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]],
         {"NUMBA_DISABLE_JIT": "1", "COVERAGE_FILE": ".coverage.decoder"},
     ),
-    # Compiled kernels with every index checked. Files, commands and processes have no kernels.
+    # Compiled kernels with every index checked.
     "bounds": ([[*PYTEST, *KERNELS, *NO_KERNELS, "tests/fuzz"]], {"NUMBA_BOUNDSCHECK": "1"}),
-    # A library of kernels, as a package has it that was installed where there is a C compiler.
-    "native": (
-        [
-            [sys.executable, "tests/native_packages.py", "build/native"],
-            [*PYTEST, *NATIVE, *KERNELS, *SUITES, "tests/native", "tests/fuzz"],
-        ],
-        {"NUMCHIC_KERNELS": "native"},
-    ),
+    "types": ([["mypy"]], {}),
+    # Pages, links and anchors, docstrings, commands. With --quiet warnings would not count.
+    "docs": ([["mkdocs", "build", "--strict"]], {"NO_MKDOCS_2_WARNING": "1"}),
+    "lint": ([["ruff", "check"], ["ruff", "format", "--check"]], {}),
+    "imports": ([["lint-imports"]], {}),
 }
+
+# Hundreds of processes compile the same modules where Python is told not to keep bytecode.
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 def run(name: str) -> bool:
@@ -63,7 +76,7 @@ def run(name: str) -> bool:
     for command in commands:
         start = time.monotonic()
         done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | variables, check=False, text=True,
+            command, cwd=ROOT, env=os.environ | BYTECODE | variables, check=False, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         seconds = time.monotonic() - start

@@ -473,13 +473,9 @@ STAGES = ("parameters", "latents", "dense", "synthesis", "prediction", "samples"
 
 
 def broken_copy(fault: Fault, folder: Path) -> None:
-    """Copy the packages into a folder and plant the fault."""
+    """Copy the packages into a folder, with bytecode if there is some, and plant the fault."""
     for package in PACKAGES:
-        shutil.copytree(
-            ROOT / package,
-            folder / Path(package).name,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        shutil.copytree(ROOT / package, folder / Path(package).name)
     path = folder / fault.file
     source = path.read_text(encoding="utf-8")
     if source.count(fault.old) != 1:

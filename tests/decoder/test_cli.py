@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -288,7 +289,8 @@ def test_commands_in_a_terminal(options: list[str], tmp_path: Path) -> None:
     assert "Traceback" not in text
     assert status == (output == "folder/"), text
     if output == "folder/":
-        assert text.rstrip().splitlines()[-1].startswith(f"numchic: {tmp_path}/bad.cool: ")
+        last = click.unstyle(text).rstrip().splitlines()[-1]
+        assert last.startswith(f"numchic: {tmp_path}/bad.cool: ")
     assert terminal.run_in_terminal("info", tmp_path / "in.cool").status == 0
 
 

@@ -44,6 +44,7 @@ def test_the_number_of_threads_changes_nothing(threads: int) -> None:
     assert [digest(numchic.decode(data, threads=threads)) for data in STREAMS] == DIGESTS
 
 
+@compiled_only
 def test_many_threads_decode_at_once() -> None:
     def decode(i: int) -> bool:
         which = i % len(STREAMS)
@@ -125,6 +126,7 @@ class Stop(Exception):  # noqa: N818 - not an error
     pass
 
 
+@compiled_only
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("which", range(len(STREAMS)))
 def test_the_callback_may_stop_at_every_call(which: int, threads: int) -> None:

@@ -233,6 +233,7 @@ def test_arguments_and_headers_are_checked_at_once() -> None:
         assert caught.value.field == field
 
 
+@compiled_only
 def test_threads_that_find_nothing_to_do_take_no_memory() -> None:
     data = builders.video(structure=VideoHeader(n_frames=200, p_pos=tuple(range(1, 200))))
     limits = numchic.Limits(memory_bytes=estimate_memory(read_stream(data), 64))
@@ -322,6 +323,7 @@ def test_progress_counts_frames(threads: int) -> None:
     assert done[-1] == 12
 
 
+@compiled_only
 @THREADS
 def test_the_callback_may_stop_at_every_call(threads: int) -> None:
     def decode(last: int) -> int:
@@ -348,6 +350,7 @@ def test_the_callback_may_stop_at_every_call(threads: int) -> None:
     assert [digest(p) for p in numchic.decode_frames(VIDEO, threads=threads)] == DIGESTS
 
 
+@compiled_only
 @THREADS
 def test_an_iterator_may_be_closed_at_any_frame(threads: int) -> None:
     before = set(threading.enumerate())

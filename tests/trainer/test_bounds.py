@@ -14,7 +14,7 @@ from numchic_trainer import CoolChicEncoderParameter
 from numchic_trainer.architecture import architecture
 from numchic_trainer.config import Preset, TrainConfig
 from numchic_trainer.kernels.picture import PictureSweep
-from numchic_trainer.kernels.prediction import PredictionSweep
+from numchic_trainer.kernels.prediction import NOTHING, PredictionSweep
 from numchic_trainer.kernels.rate import RateSweep
 from numchic_trainer.kernels.warp import WarpSweep
 from numchic_trainer.kernels.workers import Workers
@@ -86,7 +86,10 @@ def predict(size: tuple[int, int], field: tuple[int, int], k: int, halved: bool)
     residue = random.normal(0, 1, (5, *size)).astype(np.float32)
     d_warped = [np.empty_like(warped[0]) for _ in warped]
     errors = PredictionSweep(original, 255, Workers())
-    errors.differentiate(residue, warped, np.empty_like(residue), d_warped)
+    d_residue = np.empty_like(residue)
+    errors.differentiate(residue, warped, d_residue, d_warped)
+    errors.differentiate(residue, warped, d_residue, [NOTHING] * 2)
+    errors.differentiate(residue, warped, NOTHING, d_warped)
     assert np.isfinite(errors.evaluate(residue, warped))
     sweep.differentiate(d_warped[0], vectors)
     assert np.isfinite(vectors).all()

@@ -15,6 +15,7 @@ from numchic_bitstream.structure import FrameType
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.inter import InterEncoder
 from numchic_trainer.quantisation.stepsearch import one_thread, quantise_networks
+from numchic_trainer.training.comparison import InterComparison
 from numchic_trainer.training.part import motion_target, residue_target
 from numchic_trainer.video.config import INTER_PRESETS, InterPreset
 from numchic_trainer.video.donors import preset_of, take_networks
@@ -63,9 +64,10 @@ def test_grown_networks_can_learn() -> None:
 
 def coded(case: InterCase) -> Frame:
     """A frame, its networks quantised."""
-    model, target, workers = case.trained(), case.target(), Workers()
-    quantise_networks(model.motion, motion_target(model, target, workers))
-    quantise_networks(model.residue, residue_target(model, target, workers))
+    model, target = case.trained(), case.target()
+    comparison = InterComparison(model, target, Workers())
+    quantise_networks(model.motion, motion_target(model, target, comparison))
+    quantise_networks(model.residue, residue_target(model, target, comparison))
     residue, motion = map(write_model, model.parts)
     kind: FrameType = "P" if case.n_references == 1 else "B"
     return Frame(FrameHeader(frame_type=kind), residue, motion)

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,20 +16,24 @@ import torch
 from inter_frames import LAMBDA, InterCase
 from numchic.picture import Picture
 from numchic.references import shifted_reference
-from numchic_bitstream import Frame, FrameHeader
+from numchic_bitstream import Frame, FrameHeader, NumchicError
+from numchic_trainer.kernels.warp import WarpSweep
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.inter import InterEncoder, set_alpha
 from numchic_trainer.quality import mean_squared_error
 from numchic_trainer.quantisation.stepsearch import one_thread, quantise_networks
 from numchic_trainer.training.autograd import AutogradEngine
 from numchic_trainer.training.checkpoint import load_checkpoint, save_checkpoint
+from numchic_trainer.training.comparison import InterComparison
 from numchic_trainer.training.engine import Step
 from numchic_trainer.training.part import motion_target, residue_target
 from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.sweep import SweepEngine
 from numchic_trainer.training.target import Target
-from numchic_trainer.training.train import Training
+from numchic_trainer.training.train import DivergenceError, Training
+from numchic_trainer.video.config import VideoConfig
 from numchic_trainer.video.frame import decode
+from numchic_trainer.video.inter import InterTask, train_inter
 from numchic_trainer.video.models import inter_architecture
 from numchic_trainer.write import write_model
 
@@ -200,9 +206,10 @@ def test_equal_references_are_as_good_as_one() -> None:
 
 def quantised(case: InterCase) -> InterEncoder:
     """Model with the networks of a stream."""
-    model, target, workers = case.trained(), case.target(), Workers()
-    quantise_networks(model.motion, motion_target(model, target, workers))
-    quantise_networks(model.residue, residue_target(model, target, workers))
+    model, target = case.trained(), case.target()
+    comparison = InterComparison(model, target, Workers())
+    quantise_networks(model.motion, motion_target(model, target, comparison))
+    quantise_networks(model.residue, residue_target(model, target, comparison))
     return model
 
 
@@ -248,3 +255,98 @@ def test_evaluations_are_what_the_decoder_makes(name: str) -> None:
         assert network_bits == 8 * len(written.nn_payload) - written.header.nn_n_bit_pad
     assert n_latent_bits == pytest.approx(bits)
     assert found.bpp == pytest.approx(bits / target.n_pixels, rel=1e-4)
+
+
+# --- Candidates ----------------------------------------------------------------------------------
+
+
+def task_of(case: InterCase, **settings: Any) -> InterTask:
+    config = VideoConfig(inter_iterations=(200,), rdoq=False, **settings)
+    references = [shifted_reference(reference, (0, 0)) for reference in case.references()]
+    target = case.target().at(1e-6)  # at which larger networks may pay
+    return InterTask(target, references, None, None, 0, 0, config)
+
+
+def _unheeded(_: str) -> None:
+    pass
+
+
+class Trouble:
+    """Makes losses that are no numbers, in a phase, of models with some numbers of layers."""
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, phase: str, layers: Sequence[int], n_most: int = 9
+    ) -> None:
+        self.phase, self.n_times, iterate = "", 0, SweepEngine.iterate
+
+        def spoilt(engine: SweepEngine, step: Step, target: Target) -> float:
+            n_layers = len(engine._model.parts[0].synthesis.trunk)
+            if self.phase == phase and n_layers in layers and self.n_times < n_most:
+                self.n_times += 1
+                return math.nan
+            return iterate(engine, step, target)
+
+        patch.setattr(SweepEngine, "iterate", spoilt)
+
+    def tick(self, phase: str) -> None:
+        self.phase = phase
+
+
+@pytest.mark.parametrize(
+    ("preset", "phase", "layers", "n_times"),
+    [
+        ("auto", "candidate", [2, 3, 4], 2),  # all that have grown
+        ("auto", "first", [1], 1),  # what the others would grow out of
+        ("tiny", "first", [1], 1),
+        ("auto", "main", [1, 2, 3, 4], 1),  # the best one
+    ],
+)
+def test_other_candidates_are_trained_on_if_one_diverges(
+    preset: Any, phase: str, layers: list[int], n_times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble = Trouble(monkeypatch, phase, layers, n_times)
+    task = task_of(InterCase(), inter_preset=(preset,))
+    found, _ = train_inter(task, Workers(), trouble.tick)
+    assert found != "skip"
+    assert (trouble.n_times, trouble.phase) == (n_times, "main")
+
+
+def test_if_all_candidates_diverge_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    trouble = Trouble(monkeypatch, "main", [2])
+    with pytest.raises(DivergenceError, match="diverged"):
+        train_inter(task_of(InterCase("tiny"), inter_preset=("tiny",)), Workers(), trouble.tick)
+    assert trouble.n_times == 1
+
+
+def test_vectors_that_cannot_be_learnt_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(InterCase("linear"), inter_preset=("linear",))
+    expected = train_inter(task, Workers(), _unheeded)[1].get_param()
+    vectors = np.ones((2, 10, 13), np.float32)
+    trouble = Trouble(monkeypatch, "motion", [1])
+    found = train_inter(dataclasses.replace(task, vectors=vectors), Workers(), trouble.tick)[1]
+    assert trouble.n_times == 1
+    for name, value in found.get_param().items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_a_cancelled_training_is_no_failure() -> None:
+    def cancel(_: str) -> None:
+        raise NumchicError("cancelled")
+
+    with pytest.raises(NumchicError, match="cancelled"):
+        train_inter(task_of(InterCase("tiny"), inter_preset=("tiny",)), Workers(), cancel)
+
+
+def test_references_are_prepared_once_for_the_quantisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[int] = []
+
+    class Counted(WarpSweep):
+        def __init__(self, *arguments: Any) -> None:
+            prepared.append(1)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr("numchic_trainer.training.comparison.WarpSweep", Counted)
+    task = task_of(InterCase("skip", 2), inter_preset=("skip",))
+    config = dataclasses.replace(task.config, rdoq=True)
+    train_inter(dataclasses.replace(task, config=config), Workers(), _unheeded)
+    assert len(prepared) == 2

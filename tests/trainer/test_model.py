@@ -22,7 +22,8 @@ from numchic_trainer import (
 )
 from numchic_trainer.architecture import architecture
 from numchic_trainer.config import Preset, TrainConfig
-from numchic_trainer.model.functions import arm_bits
+from numchic_trainer.model.functions import arm_rate
+from numchic_trainer.model.laplace import laplace_bits
 
 
 def small_encoder(**changes: object) -> CoolChicEncoder:
@@ -73,16 +74,15 @@ def test_arm_agrees_with_the_fused_rate(n_hidden: int, stabiliser: bool) -> None
         for p in arm.parameters():
             p.normal_(0, 0.3)
     x = torch.randn(50, 6)
+    symbols = torch.arange(50) % 7 - 3.0
     mu, scale, log_scale = arm(x)
     assert mu.shape == scale.shape == log_scale.shape == (50,)
     hidden: Any = [(layer.weight, layer.bias) for layer in arm.hidden]
     side = None if arm.stabiliser is None else (arm.stabiliser.weight, arm.stabiliser.bias)
     output = (arm.output.weight, arm.output.bias)
-    _, fused_mu, fused_scale = arm_bits(
-        x.T.contiguous(), x[:, 0].contiguous(), hidden, output, side
-    )
-    assert torch.allclose(fused_mu, mu, atol=1e-5)
-    assert torch.allclose(fused_scale, scale, rtol=1e-5)
+    for column, symbol, expected in zip(x, symbols, laplace_bits(symbols, mu, scale), strict=True):
+        found = arm_rate(column[:, None], symbol[None], hidden, output, side)
+        assert found.item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("kernel_size", [4, 6, 8, 14])

@@ -15,6 +15,7 @@ from numchic_trainer.model.inter import InterEncoder
 from numchic_trainer.quantisation.rdoq import optimise_integers
 from numchic_trainer.quantisation.sample import PictureSample
 from numchic_trainer.quantisation.stepsearch import one_thread, quantise_networks
+from numchic_trainer.training.comparison import InterComparison
 from numchic_trainer.training.part import PartTarget, motion_target, residue_target
 from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.sweep import SweepEngine
@@ -38,7 +39,12 @@ def single() -> Iterator[None]:
 
 
 def parts(model: InterEncoder, target: Target) -> tuple[PartTarget, PartTarget]:
-    return residue_target(model, target, Workers()), motion_target(model, target, Workers())
+    comparison = InterComparison(model, target, Workers())
+    return residue_target(model, target, comparison), motion_target(model, target, comparison)
+
+
+def network_bits(model: InterEncoder) -> int:
+    return sum(part.get_network_rate()[1] for part in model.parts)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -65,10 +71,11 @@ def test_derivatives_by_one_output_are_those_by_both(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_loss_is_that_of_the_frame_and_of_all_networks(name: str) -> None:
     model, target = CASES[name].trained(), CASES[name].target()
-    quantise_networks(model.motion, motion_target(model, target, Workers()))
-    loss = quantise_networks(model.residue, residue_target(model, target, Workers()))
+    comparison = InterComparison(model, target, Workers())
+    quantise_networks(model.motion, motion_target(model, target, comparison))
+    loss = quantise_networks(model.residue, residue_target(model, target, comparison))
     found = SweepEngine(model, 0, Workers()).evaluate(target)
-    expected = found.loss + target.rate_weight() * model.network_bits()
+    expected = found.loss + target.rate_weight() * network_bits(model)
     assert loss == pytest.approx(expected, rel=1e-6)
     for part, of_part in zip(model.parts, parts(model, target), strict=True):
         judged = of_part.evaluate(part, part.get_network_rate()[1])
@@ -76,16 +83,16 @@ def test_the_loss_is_that_of_the_frame_and_of_all_networks(name: str) -> None:
         assert judged.mse == pytest.approx(found.mse, rel=1e-6)
     before = loss
     for part, target_of in ((model.motion, motion_target), (model.residue, residue_target)):
-        loss = optimise_integers(part, target_of(model, target, Workers()), 0, loss)
+        loss = optimise_integers(part, target_of(model, target, comparison), 0, loss)
     assert loss < before
     found = SweepEngine(model, 0, Workers()).evaluate(target)
-    assert loss == pytest.approx(found.loss + target.rate_weight() * model.network_bits(), rel=1e-6)
+    assert loss == pytest.approx(found.loss + target.rate_weight() * network_bits(model), rel=1e-6)
 
 
 def test_a_large_residue_is_judged_by_blocks() -> None:
     case = InterCase("lop", 2, size=(256, 300))
     model, target = case.trained(), case.target()
-    whole = residue_target(model, target, Workers())
+    whole, _ = parts(model, target)
     with torch.no_grad():
         sample = PictureSample(model.residue, whole, 32768)
         assert len(sample.blocks) > 4
@@ -106,7 +113,7 @@ def test_a_large_residue_is_judged_by_blocks() -> None:
 def test_large_motion_is_judged_as_a_whole() -> None:
     case = InterCase("skip", 2, size=(256, 300))
     model, target = case.model(), case.target()
-    whole = motion_target(model, target, Workers())
+    _, whole = parts(model, target)
     with torch.no_grad():
         sample = PictureSample(model.motion, whole, 32768)
         found = sample.distortion(sample.dense(), rounded=True)

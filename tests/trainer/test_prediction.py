@@ -13,7 +13,7 @@ from numchic.v5.frame import to_samples
 from numchic.v5.prediction import combine as decoded
 from numchic_bitstream.arrays import F32
 from numchic_bitstream.structure import FrameDataType
-from numchic_trainer.kernels.prediction import PredictionSweep
+from numchic_trainer.kernels.prediction import NOTHING, PredictionSweep
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.warp import combine
 
@@ -68,6 +68,22 @@ def test_value_and_derivatives(size: tuple[int, int], n_references: int, halved:
     for mine, leaf in zip((d_residue, *d_warped), (residue, *warped), strict=True):
         assert leaf.grad is not None
         np.testing.assert_allclose(mine, leaf.grad.numpy(), rtol=1e-4, atol=1e-6 / n)
+
+
+@pytest.mark.parametrize("n_references", [1, 2])
+@pytest.mark.parametrize("halved", [False, True])
+def test_some_derivatives_alone(n_references: int, halved: bool) -> None:
+    case = Case((48, 70), n_references, halved)
+    (d_residue, d_warped), (own_residue, own_warped) = case.outputs(), case.outputs()
+    sweep, none = case.sweep(), [NOTHING] * n_references
+    errors = [
+        sweep.differentiate(case.residue, case.warped, d_residue, d_warped),
+        sweep.differentiate(case.residue, case.warped, own_residue, none),
+        sweep.differentiate(case.residue, case.warped, NOTHING, own_warped),
+    ]
+    assert errors == [errors[0]] * 3
+    np.testing.assert_array_equal(own_residue, d_residue)
+    np.testing.assert_array_equal(own_warped, d_warped)
 
 
 def test_a_missing_beta_has_no_derivative() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import shutil
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 
 import numchic
 from numchic import Metadata, Picture
-from numchic_bitstream import UsageError, read_stream, read_trailer, write_stream
+from numchic.v5.coolchic import decode_signal
+from numchic_bitstream import CoolChic, UsageError, read_stream, read_trailer, write_stream
 from numchic_trainer import (
     TrainConfig,
     VideoConfig,
@@ -28,11 +30,11 @@ from numchic_trainer import (
 from numchic_trainer.quality import mean_squared_error
 from numchic_trainer.video.config import at_level
 from numchic_trainer.video.finish import join
-from numchic_trainer.video.frame import CodedFrame, FrameTask, encode_frame
+from numchic_trainer.video.frame import CodedFrame, FrameTask, decode, encode_frame
 from numchic_trainer.video.frames import to_frames
 from numchic_trainer.video.records import Records, digest_of, frame_bytes, read_frame
 from numchic_trainer.video.search import search
-from numchic_trainer.video.structure import plan_frames, plan_structure
+from numchic_trainer.video.structure import PlannedFrame, plan_frames, plan_structure
 from numchic_trainer.video.tasks import FrameQueue, lambdas
 
 QUICK = VideoConfig(
@@ -325,6 +327,43 @@ def test_pictures_are_forgotten() -> None:
         most = max(most, len(alive))
     assert len(queue.finished) == 129
     assert most <= 7  # an anchor before, one behind, a frame per level
+
+
+def test_that_nothing_can_be_begun_is_seen_at_once() -> None:
+    """In a chain of frames nobody looks at all that are to come."""
+    n_frames, n_calls = 60, 0
+    plan = plan_frames(n_frames, (0,), range(1, n_frames))
+    source = to_frames([frame(0)] * n_frames)
+    queue = FrameQueue(source, plan, quick(donors=False), Records(None))
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal n_calls
+        n_calls += event == "call"
+
+    tasks = queue.tasks()
+    for task in tasks:
+        assert task is not None
+        sys.setprofile(count)
+        assert next(tasks, None) is None
+        sys.setprofile(None)
+        queue.take(task, CodedFrame(None, task.picture, None))  # type: ignore[arg-type]
+    assert len(queue.finished) == n_frames
+    assert n_calls < 10 * n_frames
+
+
+def test_a_predicted_frame_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[CoolChic] = []
+
+    def counted(coolchic: CoolChic, *arguments: Any, **more: Any) -> Any:
+        decoded.append(coolchic)
+        return decode_signal(coolchic, *arguments, **more)
+
+    for module in ("numchic.v5.frame", "numchic_trainer.video.signals"):
+        monkeypatch.setattr(f"{module}.decode_signal", counted)
+    plan = PlannedFrame(1, "P", (0,), 0, None)
+    coded = encode_frame(FrameTask(plan, frame(1), (frame(0),), None, QUICK, 1e-3), lambda _: None)
+    assert decoded == list(coded.frame.parts)
+    assert digest_of(coded.decoded) == digest_of(decode(coded.frame, (frame(0),)))
 
 
 def test_metadata_of_the_samples_are_kept() -> None:

@@ -110,6 +110,15 @@ def test_log(source: Path, tmp_path: Path) -> None:
     assert all(float(row["psnr_1"]) > 5 for row in table)
 
 
+@pytest.mark.parametrize("options", [[], ["--frames", "0"]])
+def test_a_report_that_cannot_be_written(source: Path, tmp_path: Path, options: list[str]) -> None:
+    report = source / "report"  # in a folder that is a file
+    result = run("encode", source, tmp_path / "a.cool", *QUICK, *options, "--report", report)
+    assert result.exit_code == 5, result.output
+    assert "not a folder" in result.stderr
+    assert not (tmp_path / "a.cool").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -201,7 +201,7 @@ def test_motion_is_drawn(source: list[Picture], result: VideoResult) -> None:
     motion = np.stack([3 * ones, -4 * ones])[None].astype(np.float32)
     nothing = np.zeros((3, height, width), np.float32)
     alpha = np.full((height, width), 0.5, np.float32)
-    signals = Signals(nothing, alpha, None, motion, picture)
+    signals = Signals(nothing, alpha, None, motion, picture, picture)
     moved = dataclasses.replace(report, global_flow=(7, -5))
     *_, share, axes, empty, _ = figures.pictures(moved, picture, picture, signals).axes
     assert share.get_title().startswith("alpha, share of the prediction: mean 0.500")

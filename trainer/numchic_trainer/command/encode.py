@@ -23,6 +23,7 @@ from numchic_trainer.command.job import (
     run_job,
 )
 from numchic_trainer.command.names import (
+    check_folder,
     check_output,
     check_stream,
     input_of,
@@ -78,6 +79,8 @@ def _encode_pictures(
     if log is not None:
         check_table_name(log)
         check_output(log, inputs)
+    if report is not None:
+        check_folder(report)
     outputs = dict(zip(inputs, output_paths(inputs, output), strict=True))
 
     def prepare(path: Path) -> Job:

@@ -97,6 +97,16 @@ def check_output(output: Path, inputs: Collection[Path]) -> None:
         raise PermissionError(f"the folder cannot be written to: {output.parent}")
 
 
+def check_folder(folder: Path) -> None:
+    """Fail before the work rather than after it, if a folder is not there and cannot be made."""
+    whole = folder.resolve()
+    there = next(path for path in (whole, *whole.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"not a folder: {there}")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"the folder cannot be written to: {there}")
+
+
 def check_stream(output: Path, inputs: Collection[Path]) -> None:
     """Also refuse to replace something else than a stream by a stream."""
     if output == STANDARD:

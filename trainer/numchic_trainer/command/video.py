@@ -18,6 +18,7 @@ from numchic_bitstream import UsageError
 from numchic_trainer.command.job import complain
 from numchic_trainer.command.names import (
     STANDARD,
+    check_folder,
     check_output,
     check_stream,
     discard,
@@ -81,6 +82,8 @@ def encode_video_file(
     if log is not None:
         check_table_name(log)
         check_output(log, inputs)
+    if report is not None:
+        check_folder(report)
     (out,) = output_paths(inputs, output)
     check_stream(out, inputs)
     remark(path, reader[0], config)

@@ -19,7 +19,7 @@ import numpy as np
 from numchic_bitstream.arrays import F32, F64
 from numchic_bitstream.kernels import kernel
 from numchic_trainer.kernels.lanes import LANES, accumulate, load, plus, zeros
-from numchic_trainer.kernels.laplace import MAX_LOG_SCALE, laplace
+from numchic_trainer.kernels.laplace import laplace
 from numchic_trainer.kernels.products import (
     COLUMNS,
     LINEAR,
@@ -359,7 +359,6 @@ def sweep_contexts(
     sums: Sums,
     d_context: F32,
     d_symbols: F32,
-    details: F32,
 ) -> None:
     """Evaluate symbols with given contexts, and differentiate them.
 
@@ -375,8 +374,6 @@ def sweep_contexts(
         Those and the bits are added to it.
     d_context : float32[D, N] or float32[0, 0]
     d_symbols : float32[N] or float32[0]
-    details : float32[3, N] or float32[3, 0]
-        Bits, mu and scale.
     """
     block = make_block(shape)
     first = bottom(shape)
@@ -400,9 +397,3 @@ def sweep_contexts(
             differentiate_contexts(shape, arm, n, block)
             for i in range(shape.width):
                 copy_row(block.d_context[i, :n], d_context[i, start:end])
-        if details.shape[1] > 0:
-            copy_row(block.bits[0, :n], details[0, start:end])
-            copy_row(block.out[0, :n], details[1, start:end])
-            for k in range(n):
-                log_scale = min(max(block.out[1, k], -MAX_LOG_SCALE), MAX_LOG_SCALE)
-                details[2, start + k] = np.exp(log_scale)

@@ -21,7 +21,8 @@ from numchic_trainer.kernels.workers import Workers, partition
 _LEAST = 16384  # pixels of a part
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _FOUR = np.float32(4)
-_NOTHING = np.empty((0, 0, 0), np.float32)
+NOTHING: F32 = np.empty((0, 0, 0), np.float32)
+"""Given instead of an array that is not there, or for derivatives that nobody wants."""
 
 Planes = tuple[F32, F32, F32]
 
@@ -59,7 +60,7 @@ class PredictionSweep:
             Residue, then what becomes alpha and beta; with one reference, beta may be missing.
         warped : one or two float32[3, H, W]
         d_residue, d_warped
-            Output, of the same shapes.
+            Output, of the same shapes; ``NOTHING`` where it is not wanted.
 
         Returns
         -------
@@ -74,7 +75,7 @@ class PredictionSweep:
 
     def evaluate(self, residue: F32, warped: Sequence[F32]) -> float:
         """Error of the samples that a decoder puts out."""
-        return self._sweep(residue, warped, self._maximum, _NOTHING, (_NOTHING,) * len(warped))
+        return self._sweep(residue, warped, self._maximum, NOTHING, (NOTHING,) * len(warped))
 
     def _sweep(
         self,
@@ -85,7 +86,7 @@ class PredictionSweep:
         d_warped: Sequence[F32],
     ) -> float:
         sums = np.zeros((len(self._parts), LANES))
-        second, d_second = (warped[1], d_warped[1]) if len(warped) == 2 else (_NOTHING, _NOTHING)
+        second, d_second = (warped[1], d_warped[1]) if len(warped) == 2 else (NOTHING, NOTHING)
         factor = np.float32(2 / self._n_samples)
 
         def work(p: int) -> None:
@@ -172,18 +173,17 @@ def _add_product(x: F32, y: F32, total: F32) -> None:
 
 
 @kernel()
-def _product(x: F32, y: F32, product: F32) -> None:
-    for k in range(product.size):
-        product[k] = x[k] * y[k]
+def _scale(factor: F32, values: F32) -> None:
+    for k in range(values.size):
+        values[k] *= factor[k]
 
 
 @kernel()
-def _split(beta: F32, d_first: F32, d_second: F32) -> None:
-    """Share the derivative by a prediction, in ``d_first``, between its two references."""
-    for x in range(d_first.size):
-        d = d_first[x]
-        d_first[x] = beta[x] * d
-        d_second[x] = (_ONE - beta[x]) * d
+def _split(beta: F32, d: F32, d_first: F32, d_second: F32) -> None:
+    """Share the derivative by a prediction between its two references."""
+    for x in range(d.size):
+        d_first[x] = beta[x] * d[x]
+        d_second[x] = (_ONE - beta[x]) * d[x]
 
 
 @kernel()
@@ -223,6 +223,7 @@ def _squared_error(
     height, width = original[0].shape
     unit = height // original[1].shape[0]
     n_gains = 2 if second.size > 0 else 1
+    by_residue, by_warped = d_residue.size > 0, d_first.size > 0
     gains = np.empty((2, n_gains, width), np.float32)
     prediction = np.empty((2, 3, width), np.float32)
     signal = np.empty((2, 3, width), np.float32)
@@ -250,21 +251,25 @@ def _squared_error(
                 _full_error(signal[0, c], wanted, factor, errors)
         for x in range(0, width, LANES):
             accumulate(load(errors, x), sums, 0)
-        if d_residue.size == 0:
+        if not (by_residue or by_warped):
             continue
         for i in range(unit):
             row = y + i
-            for g in range(3, d_residue.shape[0]):
-                clear_row(d_residue[g, row])
+            if by_residue:
+                for g in range(3, d_residue.shape[0]):
+                    clear_row(d_residue[g, row])
             for c in range(3):
                 slope = signal[i, c]
-                copy_row(slope, d_residue[c, row])
-                _add_product(slope, prediction[i, c], d_residue[3, row])
-                _product(slope, gains[i, 0], d_first[c, row])
-                if n_gains == 2:
-                    _add_difference(
-                        d_first[c, row], first[c, row], second[c, row], d_residue[4, row]
-                    )
-                    _split(gains[i, 1], d_first[c, row], d_second[c, row])
-            for g in range(n_gains):
-                _let_inwards(residue[3 + g, row], d_residue[3 + g, row])
+                if by_residue:
+                    copy_row(slope, d_residue[c, row])
+                    _add_product(slope, prediction[i, c], d_residue[3, row])
+                _scale(gains[i, 0], slope)  # now by the prediction
+                if by_residue and n_gains == 2:
+                    _add_difference(slope, first[c, row], second[c, row], d_residue[4, row])
+                if by_warped and n_gains == 2:
+                    _split(gains[i, 1], slope, d_first[c, row], d_second[c, row])
+                elif by_warped:
+                    copy_row(slope, d_first[c, row])
+            if by_residue:
+                for g in range(n_gains):
+                    _let_inwards(residue[3 + g, row], d_residue[3 + g, row])

@@ -8,14 +8,13 @@ found in the same sweep as the bits, so that backward only multiplies by a scala
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from numchic_bitstream.arrays import F32
 from numchic_trainer.kernels.arm import (
     Arm,
     Shape,
@@ -134,14 +133,6 @@ class _Synthesise(torch.autograd.Function):
         return None, d_x, *d_weights
 
 
-class ArmBits(NamedTuple):
-    """Bits and distribution of every symbol, float32, shape (N,) each."""
-
-    bits: Tensor
-    mu: Tensor
-    scale: Tensor
-
-
 def arm_rate(
     context: Tensor,
     symbols: Tensor,
@@ -181,32 +172,7 @@ def arm_rate(
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         total = _ArmRate.apply(shape, *tensors)  # type: ignore[no-untyped-call]
         return cast("Tensor", total)
-    bits = _evaluate(shape, tensors, np.empty((3, 0), np.float32))
-    return torch.tensor(bits, dtype=torch.float32)
-
-
-def arm_bits(
-    context: Tensor,
-    symbols: Tensor,
-    hidden: Sequence[Layer],
-    output: Layer,
-    stabiliser: Layer | None,
-    fold_output_identity: bool = False,
-) -> ArmBits:
-    """Bits, mu and scale of every symbol, without gradient; arguments as for :func:`arm_rate`.
-
-    Returns
-    -------
-    ArmBits
-    """
-    layers = [*hidden, output] if stabiliser is None else [*hidden, output, stabiliser]
-    tensors = [context, symbols, *(tensor for layer in layers for tensor in layer)]
-    _check(tensors)
-    shape = Shape(len(hidden), context.shape[0], stabiliser is not None, fold_output_identity)
-    rows = np.empty((3, symbols.numel()), np.float32)
-    _evaluate(shape, tensors, rows)
-    bits, mu, scale = torch.from_numpy(rows)
-    return ArmBits(bits, mu, scale)
+    return torch.tensor(_evaluate(shape, tensors), dtype=torch.float32)
 
 
 class _ArmRate(torch.autograd.Function):
@@ -243,12 +209,12 @@ def _pack(shape: Shape, weights: Sequence[Tensor]) -> Arm:
     return arm
 
 
-def _evaluate(shape: Shape, tensors: Sequence[Tensor], details: F32) -> float:
-    """Total bits; ``details`` float32[3, N] is filled with bits, mu and scale unless N is 0."""
+def _evaluate(shape: Shape, tensors: Sequence[Tensor]) -> float:
+    """Total bits."""
     none = np.empty((0, 0), np.float32)
     arm, sums = _pack(shape, tensors[2:]), make_sums(shape)
     context, symbols = as_array(tensors[0]), as_array(tensors[1])
-    sweep_contexts(shape, arm, context, symbols, False, sums, none, none.reshape(-1), details)
+    sweep_contexts(shape, arm, context, symbols, False, sums, none, none.reshape(-1))
     return float(sums.bits.sum())
 
 
@@ -260,7 +226,6 @@ def _differentiate(
     context, symbols = as_array(tensors[0]), as_array(tensors[1])
     d_context = torch.empty(context.shape if for_context else (0, 0))
     d_symbols = torch.empty(symbols.shape)
-    none = np.empty((3, 0), np.float32)
     sweep_contexts(
         shape,
         arm,
@@ -270,7 +235,6 @@ def _differentiate(
         sums,
         d_context.numpy(),
         d_symbols.numpy(),
-        none,
     )
     flat = np.empty(n_parameters(shape))
     unpack(shape, sums, flat)

@@ -141,10 +141,6 @@ class InterEncoder(ParameterModule):
         """Parameters of one module of the residue, then of the motion."""
         return list(chain.from_iterable(p.network_parameters(module, kind) for p in self.parts))
 
-    def network_bits(self) -> int:
-        """Bits of the parameters of all modules that are quantised."""
-        return sum(part.get_network_rate()[1] for part in self.parts)
-
 
 def set_alpha(model: InterEncoder, alpha: float) -> None:
     """Set the share of the prediction where all latents are zero."""

@@ -142,18 +142,18 @@ class InterComparison:
         return [warp.warp(vectors) for warp, vectors in pairs]
 
     def differentiate(self, raws: Sequence[F32], d_raws: Sequence[F32]) -> float:
-        """Squared error before rounding; NaN, like all derivatives, if a vector is not finite."""
+        """Squared error before rounding; NaN, like all derivatives, if a vector is not finite.
+
+        Derivatives by the residue are not computed if ``NOTHING`` is given for them.
+        """
         (residue, motion), (d_residue, d_motion) = raws, d_raws
         if not np.isfinite(motion).all():
             d_residue.fill(np.nan)
             d_motion.fill(np.nan)
             return np.nan
-        distortion = self._prediction.differentiate(
-            residue, self.warp(motion), d_residue, self._d_warped
-        )
-        for warp, d_out, d_vectors in zip(
-            self._warps, self._d_warped, _pairs(d_motion), strict=True
-        ):
+        d_warped = self._d_warped
+        distortion = self._prediction.differentiate(residue, self.warp(motion), d_residue, d_warped)
+        for warp, d_out, d_vectors in zip(self._warps, d_warped, _pairs(d_motion), strict=True):
             warp.differentiate(d_out, d_vectors)
         return distortion
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from numchic_bitstream.arrays import F32
-from numchic_trainer.kernels.prediction import PredictionSweep
+from numchic_trainer.kernels.prediction import NOTHING, PredictionSweep
 from numchic_trainer.kernels.workers import Workers
 from numchic_trainer.model.arrays import as_array
 from numchic_trainer.model.encoder import CoolChicEncoder
@@ -125,8 +125,8 @@ class ResidueTarget(PartTarget):
         return self._sweep.evaluate(raw, self.warped)
 
     def _differentiate(self, raw: F32, d_raw: F32) -> float:
-        unused = [np.empty_like(reference) for reference in self.warped]
-        return self._sweep.differentiate(raw, self.warped, d_raw, unused)
+        unwanted = [NOTHING] * len(self.warped)
+        return self._sweep.differentiate(raw, self.warped, d_raw, unwanted)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -165,26 +165,27 @@ class MotionTarget(PartTarget):
         return mse
 
     def _differentiate(self, raw: F32, d_raw: F32) -> float:
-        unused = np.empty_like(self.residue)
-        return self.comparison.differentiate([self.residue, raw], [unused, d_raw])
+        return self.comparison.differentiate([self.residue, raw], [NOTHING, d_raw])
 
 
-def motion_target(model: InterEncoder, target: Target, workers: Workers) -> MotionTarget:
+def motion_target(model: InterEncoder, target: Target, comparison: InterComparison) -> MotionTarget:
     """Target of the motion of a frame, whose residue is as it is now."""
     residue, bits = model.residue.evaluate()
     return MotionTarget(
         **_common(target, model.residue, bits),
         residue=as_array(residue[0]).copy(),
-        comparison=InterComparison(model, target, workers),
+        comparison=comparison,
         references=model.references,
     )
 
 
-def residue_target(model: InterEncoder, target: Target, workers: Workers) -> ResidueTarget:
+def residue_target(
+    model: InterEncoder, target: Target, comparison: InterComparison
+) -> ResidueTarget:
     """Target of the residue of a frame, whose motion is as it is now."""
     motion, bits = model.motion.evaluate()
-    warped = InterComparison(model, target, workers).warp(as_array(motion[0]))
-    return ResidueTarget(**_common(target, model.motion, bits), warped=tuple(warped))
+    warped = tuple(plane.copy() for plane in comparison.warp(as_array(motion[0])))
+    return ResidueTarget(**_common(target, model.motion, bits), warped=warped)
 
 
 def _common(target: Target, other: CoolChicEncoder, bits: float) -> dict[str, Any]:

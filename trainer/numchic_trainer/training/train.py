@@ -25,6 +25,10 @@ Param = OrderedDict[str, Tensor]
 Model = TypeVar("Model", bound=FrameModel)
 
 
+class DivergenceError(NumchicError):
+    """The loss of a training is no number any more."""
+
+
 @dataclass
 class Run:
     """Training of one candidate in one phase, on its way.
@@ -189,4 +193,4 @@ class Training(Generic[Model]):
         )
         loss = self.engine.iterate(step, self._target())
         if not math.isfinite(loss):
-            raise NumchicError("training diverged", "loss", None, loss, "a finite number")
+            raise DivergenceError("training diverged", "loss", None, loss, "a finite number")

@@ -27,7 +27,7 @@ from numchic_trainer.video.config import VideoConfig
 from numchic_trainer.video.flow import block_vectors, estimate_flow
 from numchic_trainer.video.inter import InterTask, Tick, train_inter
 from numchic_trainer.video.models import FINEST_MOTION
-from numchic_trainer.video.signals import signals_of
+from numchic_trainer.video.signals import Signals, signals_of
 from numchic_trainer.video.structure import PlannedFrame
 from numchic_trainer.video.translation import Shift, global_translation
 from numchic_trainer.write import verified_latents, write_model
@@ -135,11 +135,13 @@ def encode_frame(task: FrameTask, tick: Tick) -> CodedFrame:
         The decoder does not give back what was written: a bug.
     """
     start = time.process_time()
-    encode_kind = _encode_intra if task.plan.kind == "I" else _encode_inter
-    frame, preset = encode_kind(task, tick)
-    decoded = decode(frame, task.references)
+    is_intra = task.plan.kind == "I"
+    frame, preset = (_encode_intra if is_intra else _encode_inter)(task, tick)
+    signals = None if is_intra else signals_of(frame, task.references)
+    decoded = decode(frame, ()) if signals is None else signals.picture
     cpu_seconds = time.process_time() - start
-    return CodedFrame(frame, decoded, report_of(task, frame, decoded, preset, cpu_seconds))
+    report = report_of(task, frame, decoded, preset, cpu_seconds, signals)
+    return CodedFrame(frame, decoded, report)
 
 
 def decode(frame: Frame, references: Sequence[Picture]) -> Picture:
@@ -208,9 +210,14 @@ def _vectors(luma: F32, reference: F32) -> F32:
 
 
 def report_of(
-    task: FrameTask, frame: Frame, decoded: Picture, preset: str, cpu_seconds: float
+    task: FrameTask,
+    frame: Frame,
+    decoded: Picture,
+    preset: str,
+    cpu_seconds: float,
+    signals: Signals | None = None,
 ) -> FrameReport:
-    """Report of a coded frame."""
+    """Report of a coded frame; a P or B frame has signals."""
     errors = _plane_errors(task.picture, decoded)
     sizes = [plane.size for plane in decoded.planes]
     mse = float(np.average(np.array(errors), weights=sizes))
@@ -237,15 +244,12 @@ def report_of(
         loss=mse + task.lmbda * 8 * n_bytes / sizes[0],
         global_flow=frame.header.global_flow,
         cpu_seconds=cpu_seconds,
-        **_facts_of_prediction(task, frame),
+        **({} if signals is None else _facts_of_prediction(task, signals)),
     )
 
 
-def _facts_of_prediction(task: FrameTask, frame: Frame) -> dict[str, Any]:
+def _facts_of_prediction(task: FrameTask, signals: Signals) -> dict[str, Any]:
     """What the decoder takes from the references of a P or B frame."""
-    if frame.motion is None:
-        return {}
-    signals = signals_of(frame, task.references)
     return {
         "alpha": _mean(signals.alpha),
         "beta": None if signals.beta is None else _mean(signals.beta),

@@ -7,6 +7,7 @@ trained for a while, and the best one, the bits of its networks counted, is trai
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,11 @@ from numchic_trainer.model.inter import InterEncoder, set_alpha
 from numchic_trainer.quantisation.estimate import network_bits
 from numchic_trainer.quantisation.rdoq import optimise_integers
 from numchic_trainer.quantisation.stepsearch import quantise_networks
+from numchic_trainer.training.comparison import InterComparison
 from numchic_trainer.training.part import motion_target, residue_target
 from numchic_trainer.training.plan import Phase
 from numchic_trainer.training.target import Target
-from numchic_trainer.training.train import Training
+from numchic_trainer.training.train import DivergenceError, Training
 from numchic_trainer.training.vectors import VectorTarget
 from numchic_trainer.video.config import InterPreset, VideoConfig, at_level
 from numchic_trainer.video.donors import preset_of, take_networks
@@ -81,7 +83,13 @@ class InterTask:
 
 
 def train_inter(task: InterTask, workers: Workers, tick: Tick) -> tuple[InterPreset, InterEncoder]:
-    """Return the best model for a frame, quantised, and the name of its sizes."""
+    """Return the best model for a frame, quantised, and the name of its sizes.
+
+    Raises
+    ------
+    DivergenceError
+        No training of this frame went well.
+    """
     skip = _Trial(task, "skip", workers, tick)
     skip.begin()
     finished = [skip.finish()]
@@ -111,19 +119,23 @@ def _best_trial(task: InterTask, workers: Workers, tick: Tick) -> _Trial:
         linear = begun("linear")
         linear.run(_phase("first", task, round(n_all * _FIRST_SHARE)))
         n_left -= round(n_all * _FIRST_SHARE)
+        grown = begun if linear.failure else linear.grown
         if wanted == "auto":
             larger = _worthwhile(linear.score(), task.target, n_all)
-            trials = [linear, *map(linear.grown, larger)]
+            trials = [linear, *map(grown, larger)]
             trials += [begun(known)] if known in _GAINS else []
         else:
-            trials = [linear.grown(wanted)]
+            trials = [grown(wanted)]
     if len(trials) > 1:
         for trial in trials:
             trial.run(_phase("candidate", task, round(n_all * _CANDIDATE_SHARE)))
             n_left -= round(n_all * _CANDIDATE_SHARE)
-    best = min(trials, key=_Trial.score)
-    best.run(_phase("main", task, n_left))
-    return best
+    for trial in sorted(trials, key=_Trial.score):
+        trial.run(_phase("main", task, n_left))
+        if trial.failure is None:
+            return trial
+        failure = trial.failure
+    raise failure
 
 
 def _worthwhile(loss: float, target: Target, n_iterations: int) -> list[InterPreset]:
@@ -144,10 +156,13 @@ class _Trial:
     Attributes
     ----------
     preset : str
+    failure : DivergenceError or None
+        What ended the training of these networks, of which nothing can come any more.
     """
 
     def __init__(self, task: InterTask, preset: InterPreset, workers: Workers, tick: Tick) -> None:
         self.preset = preset
+        self.failure: DivergenceError | None = None
         self._task, self._workers, self._tick = task, workers, tick
         height, width = task.target.planes[0].shape
         residue, motion = inter_architecture(preset, len(task.references), (height, width))
@@ -185,7 +200,10 @@ class _Trial:
     def _start_motion(self, vectors: F32) -> None:
         """Let training start with the vectors, if the frame is better with them than without."""
         without, before = self._model.get_param(), self._loss(self._new_training())
-        self._learn_motion(vectors)
+        try:
+            self._learn_motion(vectors)
+        except DivergenceError:
+            self._model.set_param(without)
         if self._loss(self._new_training()) > before:
             self._model.set_param(without)
 
@@ -210,11 +228,15 @@ class _Trial:
         motion.set_param(training.result())
 
     def run(self, phase: Phase) -> None:
-        """Train through one more phase, which may be empty."""
-        if not phase.n_iterations:
+        """Train through one more phase, which may be empty, unless training has failed."""
+        if self.failure or not phase.n_iterations:
             return
         self._training.phases.append(phase)
-        self._advance(self._training)
+        try:
+            self._advance(self._training)
+        except DivergenceError as error:
+            self.failure = error
+            return
         self._model.set_param(self._training.result())
 
     def _advance(self, training: Training[Any]) -> None:
@@ -224,6 +246,8 @@ class _Trial:
 
     def score(self) -> float:
         """Loss with an estimate of the bits of the networks, to compare sizes."""
+        if self.failure:
+            return math.inf
         bits = float(network_bits(self._model).detach())
         return self._loss(self._training) + self._task.target.rate_weight() * bits
 
@@ -232,11 +256,12 @@ class _Trial:
         self._training.engine.release()
         model, target = self._model.to("cpu"), self._task.target.to("cpu")
         model.forget_quantisation()
+        comparison = InterComparison(model, target, self._workers)
         steps = ((model.motion, motion_target), (model.residue, residue_target))
         for part, target_of in steps:
-            loss = quantise_networks(part, target_of(model, target, self._workers))
+            loss = quantise_networks(part, target_of(model, target, comparison))
         for part, target_of in steps if self._task.config.rdoq else ():
-            there = target_of(model, target, self._workers)
+            there = target_of(model, target, comparison)
             loss = optimise_integers(part, there, self._task.seed, loss)
         return loss, self.preset, model
 

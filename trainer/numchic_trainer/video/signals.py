@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from numchic.picture import Picture
-from numchic.references import shifted_reference
-from numchic.schedule import frame_meter
-from numchic.v5.coolchic import decode_signal, signal_totals
-from numchic.v5.frame import to_samples
-from numchic.v5.prediction import combine
-from numchic.v5.warp import warp_rows
+from numchic.schedule import Meter
+from numchic.v5.coolchic import decode_signal
+from numchic.v5.frame import FrameWriter
+from numchic.v5.prediction import predict
 from numchic_bitstream import CoolChic, Frame
 from numchic_bitstream.arrays import F32
 
@@ -37,6 +35,8 @@ class Signals:
         at, after its global flow.
     prediction : Picture
         Rounded like a decoded one.
+    picture : Picture
+        The frame, as it is decoded.
     """
 
     residue: F32
@@ -44,6 +44,7 @@ class Signals:
     beta: F32 | None
     motion: F32
     prediction: Picture
+    picture: Picture
 
 
 def signals_of(frame: Frame, references: Sequence[Picture]) -> Signals:
@@ -60,21 +61,22 @@ def signals_of(frame: Frame, references: Sequence[Picture]) -> Signals:
     n_references = len(references)
     raw = _signal(frame.residue, 3 + n_references)
     motion = _signal(frame.motion, 2 * n_references)
-    vectors = motion.reshape(-1, 2, *motion.shape[1:])
-    flows = zip(header.global_flow[::2], header.global_flow[1::2], strict=True)
-    warped = np.empty((n_references, 3, *raw.shape[1:]), np.float32)
-    for reference, flow, own, out in zip(references, flows, vectors, warped, strict=True):
-        warp_rows(shifted_reference(reference, flow), own, header.warp_filter_size or 0, 0, out)
-    gains = np.clip(raw[3:] + _HALF, np.float32(0), np.float32(1))
+
+    def predicted(residue: F32) -> Picture:
+        writer = FrameWriter(header, frame.residue.header.img_size)
+        predict(header, residue, motion, references, writer.put, Meter())
+        return writer.picture()
+
     nothing = raw.copy()  # no residue, and alpha 1
     nothing[:3], nothing[3] = 0, _HALF
-    planes = to_samples(combine(nothing, warped), header.frame_data_type, header.bitdepth)
+    gains = np.clip(raw[3:] + _HALF, np.float32(0), np.float32(1))
     return Signals(
         raw[:3],
         gains[0],
         gains[1] if n_references == 2 else None,
-        vectors,
-        Picture(planes, header.frame_data_type, header.bitdepth),
+        motion.reshape(-1, 2, *motion.shape[1:]),
+        prediction=predicted(nothing),
+        picture=predicted(raw),
     )
 
 
@@ -85,5 +87,5 @@ def _signal(coolchic: CoolChic, n_channels: int) -> F32:
     def put(first: int, band: F32) -> None:
         signal[:, first : first + band.shape[1]] = band[:n_channels]
 
-    decode_signal(coolchic, put, frame_meter(None, [signal_totals(coolchic.header)], 0))
+    decode_signal(coolchic, put, Meter())
     return signal

@@ -13,6 +13,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 from typing import Any
 
 from numchic._version import __version__
@@ -65,7 +67,10 @@ class FrameQueue:
         self._lambdas = lambdas(plan, config)
         # Not in coding order, which has all I and P frames before the first B frame.
         places = [Place(planned.index, planned.kind, planned.references) for planned in plan]
-        self._waiting = [plan[place] for place in decoding_order(places, range(len(plan)))]
+        self._order = [plan[place] for place in decoding_order(places, range(len(plan)))]
+        self._places = {planned.index: place for place, planned in enumerate(self._order)}
+        self._sorter = TopologicalSorter({planned.index: planned.references for planned in plan})
+        self._sorter.prepare()
         self._uses = Counter(index for planned in plan for index in planned.references)
         self._decoded: dict[int, Picture] = {}
         self._identities: dict[int, str] = {}
@@ -73,13 +78,16 @@ class FrameQueue:
 
     def tasks(self) -> Iterator[FrameTask | None]:
         """Yield what is to be encoded; None if nothing can be begun before a frame is finished."""
-        while self._waiting:
-            planned = next(filter(self._is_ready, self._waiting), None)
-            if planned is None:
+        ready: list[int] = []  # a heap of places in the order
+        n_left = len(self._order)
+        while n_left:
+            for index in self._sorter.get_ready():
+                heappush(ready, self._places[index])
+            if not ready:
                 yield None
                 continue
-            self._waiting.remove(planned)
-            task = self._task(planned)
+            n_left -= 1
+            task = self._task(self._order[heappop(ready)])
             if not self._restore(task):
                 yield task
 
@@ -88,9 +96,6 @@ class FrameQueue:
         record = Record(coded.frame, digest_of(coded.decoded), coded.report)
         self._records.save(task.plan.index, self._identities[task.plan.index], record)
         self._finish(task.plan, record, coded.decoded)
-
-    def _is_ready(self, planned: PlannedFrame) -> bool:
-        return all(index in self.finished for index in planned.references)
 
     def _task(self, planned: PlannedFrame) -> FrameTask:
         has_donor = self._config.donors and planned.donor is not None
@@ -124,6 +129,7 @@ class FrameQueue:
 
     def _finish(self, planned: PlannedFrame, record: Record, decoded: Picture | None) -> None:
         self.finished[planned.index] = record
+        self._sorter.done(planned.index)
         if self._uses[planned.index]:
             assert decoded is not None
             self._decoded[planned.index] = decoded
