@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -126,18 +127,18 @@ ENC, DEC = "enc {input} {output} {q}", "dec {output} {decoded}"
         (["jpeg:"], [], "no qualities"),
         (["jpeg", "jpeg:30"], [], "two codecs"),
         ([f"numchic={ENC}; {DEC}"], [("1",)], "two codecs"),
-        (["jpeg"], [("1",)], "too many or too few"),
+        (["jpeg"], [("1",)], "anchors with commands"),
         ([f"x={ENC}; {DEC}"] * 3, [("1",), ("2",)], "too many or too few"),
         ([f"x={ENC}; {DEC}"], [], "--q"),
         ([f"x={ENC}; {DEC}"], [()], "--q"),
         ([f"={ENC}; {DEC}"], [("1",)], "a name is needed"),
         ([f"x={ENC}"], [("1",)], "two commands"),
         ([f"x={ENC}; {DEC}; {DEC}"], [("1",)], "two commands"),
-        ([f"x=; {DEC}"], [("1",)], "places in the encoder"),
-        ([f"x=enc {{input}} {{output}}; {DEC}"], [("1",)], "places in the encoder"),
-        ([f"x={ENC} {{speed}}; {DEC}"], [("1",)], "places in the encoder"),
-        ([f"x={ENC}; dec {{output}}"], [("1",)], "places in the decoder"),
-        ([f"x={ENC}; {DEC} {{q}}"], [("1",)], "places in the decoder"),
+        ([f"x=; {DEC}"], [("1",)], "missing places in the encoder: {input} {output} {q}"),
+        ([f"x=enc {{input}} {{output}}; {DEC}"], [("1",)], "missing places in the encoder: {q}"),
+        ([f"x={ENC} {{speed}}; {DEC}"], [("1",)], "unknown places in the encoder: {speed}"),
+        ([f"x={ENC}; dec {{output}}"], [("1",)], "missing places in the decoder: {decoded}"),
+        ([f"x={ENC}; {DEC} {{q}}"], [("1",)], "unknown places in the decoder: {q}"),
         ([f"x=enc {{input.bmpp}} {{output}} {{q}}; {DEC}"], [("1",)], "kind of picture"),
         ([f'x={ENC} "; {DEC}'], [("1",)], "not a command"),
     ],
@@ -145,7 +146,7 @@ ENC, DEC = "enc {input} {output} {q}", "dec {output} {decoded}"
 def test_anchors_that_are_refused(
     anchors: list[str], qualities: list[tuple[str, ...]], what: str
 ) -> None:
-    with pytest.raises(UsageError, match=what):
+    with pytest.raises(UsageError, match=re.escape(what)):
         parse_anchors(anchors, qualities)
 
 
@@ -157,6 +158,35 @@ def test_qualities_of_commands_one_after_the_other() -> None:
         ("3",),
     ]
     assert [codec.settings for codec in parse_anchors(texts, [("7",)])] == [("7",), ("5",), ("7",)]
+
+
+def test_names_are_no_codecs(folder: Path, tmp_path: Path) -> None:
+    names: Any = ["jpeg"]
+    with pytest.raises(UsageError, match="parse_anchors"):
+        run_study(folder, tmp_path / "out", QUICK, anchors=names)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_command_is_told_as_it_was_given() -> None:
+    text = "x=enc 'my file' {input} {output} {q}; dec {output} {decoded}"
+    codec = parse_anchors([text], [("1", "2")])[0]
+    told = codec.identity("1, 2")
+    again = parse_anchors([told.removesuffix(" with q 1, 2")], [("1", "2")])[0]
+    assert told != codec.identity("1")
+    assert again == codec
+
+
+def test_iterations_are_told_in_place_of_an_effort(folder: Path, tmp_path: Path) -> None:
+    run_study(folder, tmp_path / "out", QUICK, anchors=[])
+    told = (tmp_path / "out" / "summary.md").read_text().partition("- numchic: ")[2].splitlines()[0]
+    assert "iterations 1" in told
+    assert "effort" not in told
+
+
+def test_repeated_values_are_told_from_others(folder: Path, tmp_path: Path) -> None:
+    done = run(folder, "--out", tmp_path / "out", "--lmbda", "1e-3,1e-3")
+    assert done.exit_code == 2
+    assert "all different" in done.output
 
 
 @pytest.mark.parametrize("name", KINDS)

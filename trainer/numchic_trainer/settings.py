@@ -81,7 +81,7 @@ def several(each: Kind, n: int | None, metavar: str, separator: str) -> Kind:
         return tuple(each.check(value) for value in values)
 
     return Kind(
-        f"{n or 'one or more'} of: {each.allowed}",
+        f"{n or 'one or more, all different,'} of: {each.allowed}",
         metavar,
         check,
         lambda text: check([each.parse(part) for part in text.split(separator)]),

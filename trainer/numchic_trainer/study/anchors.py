@@ -36,7 +36,10 @@ def parse_anchors(anchors: Sequence[str], qualities: Sequence[tuple[str, ...]]) 
         something, or two anchors have one name.
     """
     n_programs = sum("=" in anchor for anchor in anchors)
-    if len(qualities) not in (0, 1, n_programs) or (qualities and not n_programs):
+    if qualities and not n_programs:
+        found, allowed = ",".join(qualities[0]), "jpeg:20,40 for codecs of Pillow"
+        raise UsageError("this is for anchors with commands", "q", None, found, allowed)
+    if len(qualities) not in (0, 1, n_programs):
         allowed = "one list for all anchors with commands, or one for each"
         raise UsageError("too many or too few lists", "q", None, len(qualities), allowed)
     lists = list(qualities) * n_programs if len(qualities) == 1 else list(qualities)

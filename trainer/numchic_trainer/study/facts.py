@@ -27,9 +27,11 @@ def facts_of(config: StudyConfig, codecs: Sequence[Codec]) -> dict[str, str]:
         for name in sorted(COMMON - {"threads"})
         if getattr(config.common, name) != getattr(default, name)
     }
+    # Iterations, which are among the others, take the place of an effort.
+    effort = "" if "iterations" in common else f"; effort {', '.join(config.effort)}"
     facts = {
         "numchic": f"{__version__}: lambda {', '.join(map(str, config.lmbda))}; preset "
-        f"{', '.join(config.preset)}; effort {', '.join(config.effort)}"
+        f"{', '.join(config.preset)}{effort}"
         + "".join(f"; {name} {value}" for name, value in common.items()),
     }
     for codec in codecs:

@@ -59,7 +59,8 @@ class ProgramCodec:
 
     def identity(self, setting: str) -> str:
         """Both commands; whether their programs have become others nobody can tell."""
-        return f"{self.name} {setting} {self.encoder} {self.decoder}"
+        commands = f"{shlex.join(self.encoder)}; {shlex.join(self.decoder)}"
+        return f"{self.name}={commands} with q {setting}"
 
     def encode(
         self, picture: Picture, setting: str, _checkpoint: Path | None, heed: Heed, /
@@ -180,9 +181,12 @@ def parse_program(text: str, settings: tuple[str, ...]) -> ProgramCodec:
 
 def _check_places(words: tuple[str, ...], which: str, needed: set[str]) -> None:
     places = [place for word in words for place in _PLACE.findall(word)]
-    if {name for name, _ in places} != needed:
-        found = " ".join(words)
-        raise UsageError(f"wrong places in the {which}", "anchor", None, found, _FORM)
+    names = {name for name, _ in places}
+    for what, wrong in (("missing", needed - names), ("unknown", names - needed)):
+        if wrong:
+            listed = " ".join(f"{{{name}}}" for name in sorted(wrong))
+            reason = f"{what} places in the {which}: {listed}"
+            raise UsageError(reason, "anchor", None, " ".join(words), _FORM)
     for name, ending in places:
         if name == "input" and ending and ending not in FORMATS:
             raise UsageError("unknown kind of picture", "anchor", None, ending, ", ".join(FORMATS))

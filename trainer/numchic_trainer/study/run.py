@@ -97,6 +97,8 @@ def run_study(
     OSError
         A file cannot be read or written.
     """
+    if any(isinstance(anchor, str) for anchor in anchors or ()):
+        raise UsageError("names become codecs by parse_anchors", "anchors", None, anchors)
     config = StudyConfig() if config is None else config
     output = Path(output)
     listed = Path(pictures) if isinstance(pictures, str | Path) else [Path(p) for p in pictures]
