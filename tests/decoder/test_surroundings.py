@@ -65,7 +65,8 @@ def test_a_read_only_install_without_a_home(read_only: Path, tmp_path: Path) -> 
     set_rights(tmp_path, 0o555)
     try:
         where, digest = run_python(
-            f"import numchic; print(numchic.__path__[0]){WITHOUT_PRIVILEGES}{DECODE}", **variables
+            f"{WITHOUT_PRIVILEGES}\nimport numchic; print(numchic.__path__[0])\n{DECODE}",
+            **variables,
         ).split()
     finally:
         tmp_path.chmod(0o755)
