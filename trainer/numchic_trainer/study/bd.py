@@ -177,7 +177,7 @@ def _known(curve: Curve, quality: Quality) -> tuple[F64, F64]:
 def _unfit(rates: F64, qualities: F64) -> str | None:
     """What a curve has that keeps it from being compared."""
     if len(rates) < LEAST_POINTS:
-        return f"fewer than {LEAST_POINTS} points"
+        return f"fewer than {LEAST_POINTS} points" if len(rates) else "no point with this quality"
     if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and rates[0] > 0.0):
         return "a rate or a quality that is no number to be compared"
     falls = np.flatnonzero((np.diff(rates) <= 0.0) | (np.diff(qualities) <= 0.0))

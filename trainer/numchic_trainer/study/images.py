@@ -93,12 +93,12 @@ _AVIF = (("speed", 2), ("max_threads", 1))
 
 KINDS = {
     "jpeg": ImageCodec(
-        "jpeg", "JPEG", ("10", "20", "35", "55", "75", "88", "95"), (*_JPEG, ("subsampling", 2)),
+        "jpeg", "JPEG", ("10", "20", "35", "55", "75", "88", "95"), (*_JPEG, ("subsampling", "4:2:0")),
         ".jpg",
     ),
     "jpeg-444": ImageCodec(
         "jpeg-444", "JPEG", ("10", "20", "35", "55", "75", "88", "95"),
-        (*_JPEG, ("subsampling", 0)), ".jpg",
+        (*_JPEG, ("subsampling", "4:4:4")), ".jpg",
     ),
     "webp": ImageCodec(
         "webp", "WEBP", ("5", "20", "40", "60", "80", "92"), (("method", 6),), ".webp"

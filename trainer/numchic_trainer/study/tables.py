@@ -132,7 +132,7 @@ def cost_table(points: Sequence[Point]) -> Table:
         ),
         rows=rows,
         notes=(
-            "Means over all points of a curve. What is timed is a call within a running process, "
+            "Means over the points of a curve that have a value. What is timed is a call within a running process, "
             "or a whole process with its start.",
         ),
     )
