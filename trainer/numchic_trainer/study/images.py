@@ -93,8 +93,8 @@ _AVIF = (("speed", 2), ("max_threads", 1))
 
 KINDS = {
     "jpeg": ImageCodec(
-        "jpeg", "JPEG", ("10", "20", "35", "55", "75", "88", "95"), (*_JPEG, ("subsampling", "4:2:0")),
-        ".jpg",
+        "jpeg", "JPEG", ("10", "20", "35", "55", "75", "88", "95"),
+        (*_JPEG, ("subsampling", "4:2:0")), ".jpg",
     ),
     "jpeg-444": ImageCodec(
         "jpeg-444", "JPEG", ("10", "20", "35", "55", "75", "88", "95"),

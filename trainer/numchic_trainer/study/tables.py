@@ -132,8 +132,8 @@ def cost_table(points: Sequence[Point]) -> Table:
         ),
         rows=rows,
         notes=(
-            "Means over the points of a curve that have a value. What is timed is a call within a running process, "
-            "or a whole process with its start.",
+            "Means over the points of a curve that have a value. What is timed is a call within a "
+            "running process, or a whole process with its start.",
         ),
     )
 
