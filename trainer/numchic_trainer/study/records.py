@@ -49,8 +49,9 @@ class Records:
 
     def add(self, task: Task, measured: Measured) -> None:
         """Keep a point; the stream first, so that no point is without one."""
-        name = _plain(f"{task.codec.curve}-{task.setting}-{task.key[:8]}") + task.codec.suffix
-        stream = Path(_STREAMS) / _plain(task.name) / name
+        words = (_plain(task.codec.curve, 80), _plain(task.setting, 20), task.key[:8])
+        name = "-".join(words) + task.codec.suffix
+        stream = Path(_STREAMS) / _plain(task.name, 100) / name
         (self.folder / stream).parent.mkdir(exist_ok=True)
         write_file(self.folder / stream, measured.stream)
         record = {
@@ -75,6 +76,6 @@ Files named .training are encodes that were interrupted.
 """
 
 
-def _plain(name: str) -> str:
+def _plain(name: str, longest: int) -> str:
     """Make a name that every file system takes; keys tell apart what becomes the same."""
-    return re.sub(r"[^\w.+-]+", "-", name)[:100].strip(".-") or "picture"
+    return re.sub("[^A-Za-z0-9_.+-]+", "-", name)[:longest].strip(".-") or "unnamed"
