@@ -47,6 +47,8 @@ from numchic_trainer.study.images import KINDS, ImageCodec, available
 from numchic_trainer.study.measure import Measured, structural_similarity, unheeded
 from numchic_trainer.study.point import write_points
 from numchic_trainer.study.programs import ProgramCodec
+from numchic_trainer.study.records import Records
+from numchic_trainer.study.sources import find_sources
 from pictures import picture, yuv_picture
 
 COMMON = TrainConfig(iterations=1, init="zero")
@@ -130,6 +132,7 @@ ENC, DEC = "enc {input} {output} {q}", f"dec {ENDS}"
         (["jpg"], [], "unknown codec"),
         (["jpeg:a"], [], "no qualities"),
         (["jpeg:101"], [], "no qualities"),
+        (["jpeg:\u0665"], [], "no qualities"),
         (["jpeg:"], [], "no qualities"),
         (["jpeg", "jpeg:30"], [], "two codecs"),
         ([f"numchic={ENC}; {DEC}"], [("1",)], "two codecs"),
@@ -154,6 +157,10 @@ def test_anchors_that_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=what):
         parse_anchors(anchors, qualities)
+
+
+def test_a_quality_has_one_name() -> None:
+    assert parse_anchors(["jpeg:050, 50,5"], [])[0].settings == ("50", "5")
 
 
 def test_qualities_of_commands_one_after_the_other() -> None:
@@ -273,7 +280,8 @@ def test_semicolons_in_quotes_are_part_of_a_word() -> None:
 
 LEAVES_A_CHILD = """
 import subprocess
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(50)"])
+late = f"import time; time.sleep(9); open({sys.argv[0]!r} + '.late', 'w')"
+child = subprocess.Popen([sys.executable, "-c", late])
 open(sys.argv[0] + ".child", "w").write(str(child.pid))
 """
 
@@ -295,6 +303,7 @@ def test_what_a_program_leaves_behind_is_ended(tmp_path: Path) -> None:
     codec = program(tmp_path, LEAVES_A_CHILD + SAVE)
     codec.encode(read_picture_of(picture(16, 16)), "40", None, unheeded)
     assert not is_running(child_of("enc", tmp_path))
+    assert not (tmp_path / "enc script.py.late").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is running")
@@ -352,6 +361,13 @@ def test_a_table_of_a_study_is_read_back(tmp_path: Path) -> None:
             lines = path.read_text().replace("x, fast", "x; fast").replace('"', "")
             path.write_text("# remark\n" + lines.replace(",", "\t").replace(";", ","))
         assert read_points(path, SIZES) == ([point, bare], [])
+
+
+def test_names_with_signs_of_tables(tmp_path: Path) -> None:
+    names = ["#1.png", 'a,"b".png', "a\u2028b\x0cc.png", "a\nb\r.png", "\udce9.png"]
+    points = [Point(name, 24, 16, "x", "x", "1", 48, 1.0, 30.0) for name in sorted(names)]
+    write_points(tmp_path / "a.csv", points)
+    assert read_points(tmp_path / "a.csv", dict.fromkeys(names, (24, 16))) == (points, [])
 
 
 @pytest.mark.parametrize(
@@ -541,6 +557,72 @@ def test_pictures_that_cannot_be_shown_any_more(
     assert len(result.points) == 6
 
 
+def test_the_page_says_what_measured(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts: list[dict[str, str]] = []
+
+    def keep(*given: Any) -> list[Path]:
+        facts.append(given[4])
+        return []
+
+    monkeypatch.setattr(running, "write_output", keep)
+    codec = dataclasses.replace(program(tmp_path, SAVE), name="jpeg")  # type: ignore[type-var]
+    for machine in ("one", "other"):
+        monkeypatch.setattr(measuring, "_this_machine", lambda machine=machine: machine)
+        run_study(folder, tmp_path / "out", ONE, anchors=[codec], crops=())
+        (folder / "b.png").unlink(missing_ok=True)
+        Image.fromarray(picture(20, 20)).save(folder / "c.png")
+    assert [found["measured on"] for found in facts] == ["one", "one; other"]
+    assert "enc script.py" in facts[0]["jpeg"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_reference_that_has_no_points(folder: Path, tmp_path: Path) -> None:
+    anchors = [*JPEG, Broken()]
+    result = run_study(folder, tmp_path / "out", ONE, anchors=anchors, reference="broken")
+    assert "Comparisons are not with broken, which has no points." in result.remarks
+
+
+def test_every_curve_has_a_name_of_its_own(folder: Path, tmp_path: Path) -> None:
+    ours = "numchic lop 1 iterations, init zero"
+    for anchors in ([*JPEG, *JPEG], [dataclasses.replace(program(tmp_path, SAVE), name=ours)]):  # type: ignore[type-var]
+        with pytest.raises(UsageError, match="two codecs have one name"):
+            run_study(folder, tmp_path / "out", ONE, anchors=anchors)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["index.html", "results.csv", "summary.md"])
+def test_files_of_others_are_not_replaced(folder: Path, name: str) -> None:
+    (folder / name).write_text("mine")
+    with pytest.raises(UsageError, match="is not of a study"):
+        run_study(folder, folder, ONE, anchors=JPEG)
+    assert (folder / name).read_text() == "mine"
+    assert not (folder / "points").exists()
+
+
+def test_remarks_do_not_depend_on_who_is_first(folder: Path, tmp_path: Path) -> None:
+    found = find_sources(folder)
+    study = session.Session(found.sources, [Broken(settings=("1", "2"))], Records(tmp_path / "out"))
+
+    def backwards(work: Any, tasks: Any, _: int) -> Any:
+        yield from ((task, UsageError("never")) for task in reversed(list(tasks)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "run_in_processes", backwards)
+        study.run(2, None, None)
+    assert study.remarks() == ["broken has no point for a.png at 1 and 3 more: never."]
+
+
+def test_names_of_pictures_do_not_write_on_the_terminal(folder: Path, tmp_path: Path) -> None:
+    (folder / "a.png").rename(folder / "a\x1b]0;\n.png")
+    done = run(folder, "--out", tmp_path / "out", "--anchor", "jpeg:5", "--crops", "none",
+               "--lmbda", "1e-2", "--iterations", 1, "--init", "zero", "--jobs", 1)  # fmt: skip
+    assert "\x1b" not in done.stderr
+    assert all(line.startswith(("numchic: ", "4 points: ")) or " of 4: " in line
+               for line in done.stderr.splitlines())  # fmt: skip
+
+
 def without_times(points: list[Point]) -> list[Point]:
     return [dataclasses.replace(p, encode_cpu_s=None, decode_cpu_s=None) for p in points]
 
@@ -715,7 +797,7 @@ def test_streams_of_equal_size() -> None:
 
     def measured(codec: Any, setting: str) -> Measured:
         size = 3 * int(setting) if codec is jpeg else int(setting)
-        return Measured(None, bytes(size))  # type: ignore[arg-type]
+        return Measured(None, bytes(size), "")  # type: ignore[arg-type]
 
     found = at_equal_size(codecs, measured)
     assert [(codec is jpeg, len(m.stream)) for codec, m in found] == [

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
+import platform
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from pytorch_msssim import ms_ssim
 
@@ -53,10 +57,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """A point, and the stream that it is of."""
+    """A point, the stream that it is of, and what machine its times are those of."""
 
     point: Point
     stream: bytes
+    machine: str
 
 
 def unheeded(*_: object) -> None:
@@ -104,7 +109,15 @@ def _measure(task: Task, heed: Heed) -> Measured:
         timing=codec.timing,
         **coded.facts,
     )
-    return Measured(point, coded.stream)
+    return Measured(point, coded.stream, _this_machine())
+
+
+@functools.cache
+def _this_machine() -> str:
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}"
+    )
 
 
 def _check_form(codec: Codec, source: Picture, decoded: Picture) -> None:

@@ -63,9 +63,10 @@ class Session:
             for codec in codecs
             for setting in codec.settings
         ]
-        self._failures: dict[tuple[str, str], list[str]] = {}
+        self._failures: dict[str, str] = {}
         self._unshown: list[str] = []
         self.found: dict[str, Point] = {}
+        self.machines: dict[str, None] = {}
 
     def points(self) -> list[Point]:
         """Points in the order of pictures, codecs and settings."""
@@ -75,12 +76,17 @@ class Session:
     @property
     def n_failed(self) -> int:
         """Points that could not be measured."""
-        return sum(map(len, self._failures.values()))
+        return len(self._failures)
 
     def remarks(self) -> list[str]:
         """Sentences about what failed, those of one cause together."""
+        places: dict[tuple[str, str], list[str]] = {}
+        for source, codec, setting in self._wanted:
+            error = self._failures.get(_called(source.name, codec, setting))
+            if error is not None:
+                places.setdefault((codec.curve, error), []).append(f"{source.name} at {setting}")
         sentences = []
-        for (curve, error), where in self._failures.items():
+        for (curve, error), where in places.items():
             more = f" and {len(where) - 1} more" if len(where) > 1 else ""
             sentences.append(f"{curve} has no point for {where[0]}{more}: {error}.")
         return sentences + self._unshown
@@ -116,6 +122,7 @@ class Session:
                 else:
                     # The name may be another one than when it was measured.
                     self.found[key] = dataclasses.replace(record.point, picture=source.name)
+                    self.machines[record.machine] = None
                     tell(_called(source.name, codec, setting))
 
         with closing(_outcomes(missing(), jobs, scheduler)) as outcomes:
@@ -125,13 +132,14 @@ class Session:
                     continue
                 self._records.add(task, outcome)
                 self.found[task.key] = outcome.point
+                self.machines[outcome.machine] = None
                 tell(_called(task.name, task.codec, task.setting))
 
     def _fail(self, name: str, codec: Codec, setting: str, error: Exception) -> tuple[str, str]:
         """Note a failure, and return what there is to tell of it."""
-        text = text_of(error)
-        self._failures.setdefault((codec.curve, text), []).append(f"{name} at {setting}")
-        return _called(name, codec, setting), text
+        point, text = _called(name, codec, setting), text_of(error)
+        self._failures[point] = text
+        return point, text
 
     def sample(self, source: Source) -> Sample | None:
         """Decode streams of a picture that have about the same size; None if there are none."""
