@@ -726,6 +726,20 @@ class Broken:
         raise AssertionError
 
 
+@dataclasses.dataclass
+class Silent(Broken):
+    """A codec that writes nothing."""
+
+    def encode(self, *_: Any) -> Coded:
+        return Coded(b"", None)
+
+
+def test_an_empty_stream_is_no_point() -> None:
+    task = measuring.Task("a", read_picture_of(picture(16, 16)), Silent(), "1", "key", None)
+    with pytest.raises(UsageError, match="the stream is empty"):
+        measuring.measure(task)
+
+
 def test_nothing_that_could_be_measured(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

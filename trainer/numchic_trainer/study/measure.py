@@ -83,6 +83,8 @@ def measure(task: Task, heed: Heed = unheeded) -> Measured:
 def _measure(task: Task, heed: Heed) -> Measured:
     codec, source = task.codec, task.picture
     coded = codec.encode(source, task.setting, task.checkpoint, heed)
+    if not coded.stream:
+        raise UsageError("the stream is empty", codec.name)
     decoded, decode_seconds = codec.decode(coded.stream, heed)
     _check_form(codec, source, decoded)
     size = len(coded.stream)
