@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,13 @@ from numchic_bitstream import NumchicError, UsageError
 from numchic_trainer.command.cluster import run_on_cluster
 
 
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    yield
-    logger.setLevel(before)
-
-
-@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("address", ["nonsense", "", "tcp://:x"])
 def test_addresses_that_are_none(address: str) -> None:
     pytest.importorskip("distributed")
+    level = logging.getLogger("distributed").level
     with pytest.raises(UsageError, match="scheduler"):
         list(run_on_cluster(str, [1], address, None))
+    assert logging.getLogger("distributed").level == level
 
 
 def started(name: str, *arguments: str) -> subprocess.Popen[Any]:
@@ -43,7 +35,6 @@ def started(name: str, *arguments: str) -> subprocess.Popen[Any]:
     )
 
 
-@pytest.mark.usefixtures("quiet")
 @pytest.mark.filterwarnings("ignore")
 def test_a_scheduler_that_is_lost(tmp_path: Path) -> None:
     pytest.importorskip("distributed")

@@ -8,7 +8,11 @@ import dataclasses
 import json
 import re
 import shlex
+import shutil
+import signal as signals
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +44,17 @@ from numchic_trainer.study import (
 from numchic_trainer.study import measure as measuring
 from numchic_trainer.study import run as running
 from numchic_trainer.study.equal import at_equal_size
-from numchic_trainer.study.images import KINDS, available
-from numchic_trainer.study.measure import Measured, structural_similarity
+from numchic_trainer.study.images import KINDS, ImageCodec, available
+from numchic_trainer.study.measure import Measured, structural_similarity, unheeded
 from numchic_trainer.study.point import write_points
+from numchic_trainer.study.programs import ProgramCodec
+from numchic_trainer.study.records import Records
+from numchic_trainer.study.sources import find_sources
 from pictures import picture, yuv_picture
 
 COMMON = TrainConfig(iterations=1, init="zero")
 QUICK = StudyConfig(lmbda=(1e-2, 1e-3), preset=("lop",), common=COMMON)
+ONE = dataclasses.replace(QUICK, lmbda=(1e-2,))
 JPEG = parse_anchors(["jpeg:30,70"], [])
 
 
@@ -115,7 +123,8 @@ def test_settings_that_are_refused(name: str, settings: dict[str, Any]) -> None:
     assert caught.value.field == name
 
 
-ENC, DEC = "enc {input} {output} {q}", "dec {output} {decoded}"
+ENDS = "{output} {decoded}"
+ENC, DEC = "enc {input} {output} {q}", f"dec {ENDS}"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,7 @@ ENC, DEC = "enc {input} {output} {q}", "dec {output} {decoded}"
         (["jpg"], [], "unknown codec"),
         (["jpeg:a"], [], "no qualities"),
         (["jpeg:101"], [], "no qualities"),
+        (["jpeg:\u0665"], [], "no qualities"),
         (["jpeg:"], [], "no qualities"),
         (["jpeg", "jpeg:30"], [], "two codecs"),
         ([f"numchic={ENC}; {DEC}"], [("1",)], "two codecs"),
@@ -148,6 +158,10 @@ def test_anchors_that_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=re.escape(what)):
         parse_anchors(anchors, qualities)
+
+
+def test_a_quality_has_one_name() -> None:
+    assert parse_anchors(["jpeg:050, 50,5"], [])[0].settings == ("50", "5")
 
 
 def test_qualities_of_commands_one_after_the_other() -> None:
@@ -198,7 +212,7 @@ def test_image_codecs(name: str) -> None:
     sizes = []
     for quality in ("30", "90"):
         coded = codec.encode(source, quality, None, lambda _: None)
-        decoded, seconds = codec.decode(coded.stream)
+        decoded, seconds = codec.decode(coded.stream, unheeded)
         assert decoded.planes[0].shape == (40, 48)
         assert seconds is not None
         sizes.append(len(coded.stream))
@@ -287,6 +301,62 @@ def test_a_program_that_is_not_there(folder: Path, tmp_path: Path) -> None:
     assert {row["codec"] for row in rows(tmp_path / "out")} == {"numchic"}
 
 
+def test_semicolons_in_quotes_are_part_of_a_word() -> None:
+    (codec,) = parse_anchors([f"x=enc 'a;b' {{input}} {{output}} {{q}};dec {ENDS}"], [("1",)])
+    assert isinstance(codec, ProgramCodec)
+    assert codec.encoder == ("enc", "a;b", "{input}", "{output}", "{q}")
+    assert codec.decoder == ("dec", "{output}", "{decoded}")
+
+
+LEAVES_A_CHILD = """
+import subprocess
+late = f"import time; time.sleep(9); open({sys.argv[0]!r} + '.late', 'w')"
+child = subprocess.Popen([sys.executable, "-c", late])
+open(sys.argv[0] + ".child", "w").write(str(child.pid))
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that is not dead."""
+    status = Path(f"/proc/{pid}/stat")
+    with suppress(FileNotFoundError):
+        return status.read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def child_of(script: str, tmp_path: Path) -> int:
+    return int((tmp_path / f"{script} script.py.child").read_text())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is running")
+def test_what_a_program_leaves_behind_is_ended(tmp_path: Path) -> None:
+    codec = program(tmp_path, LEAVES_A_CHILD + SAVE)
+    codec.encode(read_picture_of(picture(16, 16)), "40", None, unheeded)
+    assert not is_running(child_of("enc", tmp_path))
+    assert not (tmp_path / "enc script.py.late").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is running")
+@pytest.mark.parametrize("script", ["enc", "dec"])
+def test_a_program_that_is_not_wanted_any_more(
+    tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    hangs = f"{LEAVES_A_CHILD}\nchild.wait()"
+    codec = program(tmp_path, hangs if script == "enc" else SAVE, hangs)
+
+    def heed(*_: object) -> None:
+        if (tmp_path / f"{script} script.py.child").exists():
+            raise KeyboardInterrupt
+
+    task = measuring.Task("a", read_picture_of(picture(16, 16)), codec, "40", "key", None)
+    with pytest.raises(KeyboardInterrupt):
+        measuring.measure(task, heed)
+    assert not is_running(child_of(script, tmp_path))
+    assert not list((tmp_path / "scratch").iterdir())
+
+
 # --- tables of others
 
 
@@ -321,6 +391,13 @@ def test_a_table_of_a_study_is_read_back(tmp_path: Path) -> None:
             lines = path.read_text().replace("x, fast", "x; fast").replace('"', "")
             path.write_text("# remark\n" + lines.replace(",", "\t").replace(";", ","))
         assert read_points(path, SIZES) == ([point, bare], [])
+
+
+def test_names_with_signs_of_tables(tmp_path: Path) -> None:
+    names = ["#1.png", 'a,"b".png', "a\u2028b\x0cc.png", "a\nb\r.png", "\udce9.png"]
+    points = [Point(name, 24, 16, "x", "x", "1", 48, 1.0, 30.0) for name in sorted(names)]
+    write_points(tmp_path / "a.csv", points)
+    assert read_points(tmp_path / "a.csv", dict.fromkeys(names, (24, 16))) == (points, [])
 
 
 @pytest.mark.parametrize(
@@ -433,6 +510,149 @@ def test_what_was_damaged_is_measured_again(
     assert without_times(again.points) == without_times(first.points)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_streams_of_long_names_are_told_apart(
+    folder: Path, tmp_path: Path, measured: list[str]
+) -> None:
+    codec = dataclasses.replace(program(tmp_path, SAVE), name="日本" + "long " * 40 + "\udce9")  # type: ignore[type-var]
+    run_study(folder, tmp_path / "out", QUICK, anchors=[codec], crops=())
+    assert len(measured) == 8
+    measured.clear()
+    run_study(folder, tmp_path / "out", QUICK, anchors=[codec], crops=())
+    assert not measured
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_same_picture_twice_counts_once(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "a.png", folder / "z.png")
+    result = run_study(folder, tmp_path / "out", QUICK, anchors=JPEG, crops=())
+    assert [point.picture for point in result.points] == ["a.png"] * 4 + ["b.png"] * 4
+    assert "z.png is left out: it is the same as a.png." in result.remarks
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_name_of_a_planar_file_is_part_of_the_picture(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    wide, high = pictures / "park_16x24_420_8b.yuv", pictures / "park_24x16_420_8b.yuv"
+    out = tmp_path / "out"
+    wide.write_bytes(bytes(range(192)) * 3)
+    (one,) = run_study(pictures, out, ONE, anchors=[]).points
+    wide.rename(high)
+    (other,) = run_study(pictures, out, ONE, anchors=[]).points
+    assert (one.width, one.height) == (other.height, other.width) == (16, 24)
+
+
+@dataclasses.dataclass(frozen=True)
+class Interrupted(ImageCodec):
+    """A codec during which the user interrupts, and which does not heed it."""
+
+    def encode(self, *arguments: Any) -> Coded:
+        coded = super().encode(*arguments)
+        signals.raise_signal(signals.SIGINT)
+        return coded
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_interrupt_waits_for_the_point(
+    folder: Path, tmp_path: Path, measured: list[str]
+) -> None:
+    codec = Interrupted(*(getattr(JPEG[0], f.name) for f in dataclasses.fields(ImageCodec)))
+    before = signals.getsignal(signals.SIGINT)
+    for k in range(1, 5):
+        with pytest.raises(KeyboardInterrupt):
+            run_study(folder, tmp_path / "out", ONE, anchors=[codec], crops=())
+        assert sum("jpeg" in name for name in measured) == k
+    run_study(folder, tmp_path / "out", ONE, anchors=[codec], crops=())
+    assert len(measured) == len(set(measured)) == 6
+    assert signals.getsignal(signals.SIGINT) is before
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_pictures_that_cannot_be_shown_any_more(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = program(tmp_path, SAVE)
+    monkeypatch.setattr(session, "at_equal_size", lambda _, found: [(codec, found(codec, "40"))])
+    assert not run_study(folder, tmp_path / "out", ONE, anchors=[codec]).remarks[2:]
+    (tmp_path / "dec script.py").unlink()
+
+    def lose(_: object) -> None:
+        (folder / "a.png").unlink(missing_ok=True)
+
+    result = run_study(folder, tmp_path / "out", ONE, anchors=[codec])
+    assert any("a.png is not shown as mine gives it" in remark for remark in result.remarks)
+    result = run_study(folder, tmp_path / "out", ONE, anchors=[codec], progress=lose)
+    assert any("a.png is not shown: " in remark for remark in result.remarks)
+    assert len(result.points) == 6
+
+
+def test_the_page_says_what_measured(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts: list[dict[str, str]] = []
+
+    def keep(*given: Any) -> list[Path]:
+        facts.append(given[4])
+        return []
+
+    monkeypatch.setattr(running, "write_output", keep)
+    codec = dataclasses.replace(program(tmp_path, SAVE), name="jpeg")  # type: ignore[type-var]
+    for machine in ("one", "other"):
+        monkeypatch.setattr(measuring, "_this_machine", lambda machine=machine: machine)
+        run_study(folder, tmp_path / "out", ONE, anchors=[codec], crops=())
+        (folder / "b.png").unlink(missing_ok=True)
+        Image.fromarray(picture(20, 20)).save(folder / "c.png")
+    assert [found["measured on"] for found in facts] == ["one", "one; other"]
+    assert "enc script.py" in facts[0]["jpeg"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_reference_that_has_no_points(folder: Path, tmp_path: Path) -> None:
+    anchors = [*JPEG, Broken()]
+    result = run_study(folder, tmp_path / "out", ONE, anchors=anchors, reference="broken")
+    assert "Comparisons are not with broken, which has no points." in result.remarks
+
+
+def test_every_curve_has_a_name_of_its_own(folder: Path, tmp_path: Path) -> None:
+    ours = "numchic lop 1 iterations, init zero"
+    for anchors in ([*JPEG, *JPEG], [dataclasses.replace(program(tmp_path, SAVE), name=ours)]):  # type: ignore[type-var]
+        with pytest.raises(UsageError, match="two codecs have one name"):
+            run_study(folder, tmp_path / "out", ONE, anchors=anchors)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["index.html", "results.csv", "summary.md"])
+def test_files_of_others_are_not_replaced(folder: Path, name: str) -> None:
+    (folder / name).write_text("mine")
+    with pytest.raises(UsageError, match="is not of a study"):
+        run_study(folder, folder, ONE, anchors=JPEG)
+    assert (folder / name).read_text() == "mine"
+    assert not (folder / "points").exists()
+
+
+def test_remarks_do_not_depend_on_who_is_first(folder: Path, tmp_path: Path) -> None:
+    found = find_sources(folder)
+    study = session.Session(found.sources, [Broken(settings=("1", "2"))], Records(tmp_path / "out"))
+
+    def backwards(work: Any, tasks: Any, _: int) -> Any:
+        yield from ((task, UsageError("never")) for task in reversed(list(tasks)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "run_in_processes", backwards)
+        study.run(2, None, None)
+    assert study.remarks() == ["broken has no point for a.png at 1 and 3 more: never."]
+
+
+def test_names_of_pictures_do_not_write_on_the_terminal(folder: Path, tmp_path: Path) -> None:
+    (folder / "a.png").rename(folder / "a\x1b]0;\n.png")
+    done = run(folder, "--out", tmp_path / "out", "--anchor", "jpeg:5", "--crops", "none",
+               "--lmbda", "1e-2", "--iterations", 1, "--init", "zero", "--jobs", 1)  # fmt: skip
+    assert "\x1b" not in done.stderr
+    assert all(line.startswith(("numchic: ", "4 points: ")) or " of 4: " in line
+               for line in done.stderr.splitlines())  # fmt: skip
+
+
 def without_times(points: list[Point]) -> list[Point]:
     return [dataclasses.replace(p, encode_cpu_s=None, decode_cpu_s=None) for p in points]
 
@@ -530,17 +750,31 @@ class Broken:
         return setting
 
     def encode(self, *_: Any) -> Coded:
-        raise UsageError("never", "broken")
+        raise ValueError("never")
 
-    def decode(self, _: bytes) -> Any:
+    def decode(self, *_: Any) -> Any:
         raise AssertionError
+
+
+@dataclasses.dataclass
+class Silent(Broken):
+    """A codec that writes nothing."""
+
+    def encode(self, *_: Any) -> Coded:
+        return Coded(b"", None)
+
+
+def test_an_empty_stream_is_no_point() -> None:
+    task = measuring.Task("a", read_picture_of(picture(16, 16)), Silent(), "1", "key", None)
+    with pytest.raises(UsageError, match="the stream is empty"):
+        measuring.measure(task)
 
 
 def test_nothing_that_could_be_measured(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "_ours", lambda *_: [])
-    with pytest.raises(NumchicError, match="nothing could be measured: broken has no point"):
+    with pytest.raises(NumchicError, match=r"for a\.png at 1 and 1 more: ValueError: never"):
         run_study(folder, tmp_path / "out", QUICK, anchors=[Broken()])
     assert not (tmp_path / "out/results.csv").exists()
 
@@ -607,7 +841,7 @@ def test_streams_of_equal_size() -> None:
 
     def measured(codec: Any, setting: str) -> Measured:
         size = 3 * int(setting) if codec is jpeg else int(setting)
-        return Measured(None, bytes(size))  # type: ignore[arg-type]
+        return Measured(None, bytes(size), "")  # type: ignore[arg-type]
 
     found = at_equal_size(codecs, measured)
     assert [(codec is jpeg, len(m.stream)) for codec, m in found] == [

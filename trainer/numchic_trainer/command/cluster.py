@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from numchic_bitstream.errors import NumchicError, UsageError
@@ -33,18 +34,9 @@ def run_on_cluster(
         raise UsageError(
             "a cluster needs Dask: pip install 'numchic[cluster]'", "scheduler"
         ) from error
-    # Dask logs, with tracebacks, what is an error or an interrupt here.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
-    try:
-        client = distributed.Client(address)
-    except (ValueError, AssertionError) as error:
-        raise UsageError(
-            f"not the address of a scheduler: {error}", "scheduler", None, address,
-            "such as tcp://host:8786",
-        ) from error  # fmt: skip
     waiting = iter(tasks)
     running: dict[Any, Task] = {}
-    with client:
+    with _silent(), _client(distributed, address) as client:
         # One more than can run, so that no worker waits for us.
         n_at_once = n_at_once or sum(client.nthreads().values()) + 1
         try:
@@ -57,3 +49,25 @@ def run_on_cluster(
                     yield running.pop(future), future.exception() or future.result()
         except CancelledError as error:
             raise NumchicError("the scheduler was lost", "scheduler", None, address) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Dask from logging, with tracebacks, what is an error or an interrupt here."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _client(distributed: Any, address: str) -> Any:
+    try:
+        return distributed.Client(address)
+    except (ValueError, AssertionError) as error:
+        raise UsageError(
+            f"not the address of a scheduler: {error}", "scheduler", None, address,
+            "such as tcp://host:8786",
+        ) from error  # fmt: skip

@@ -17,6 +17,7 @@ from numchic_trainer.config import TrainConfig
 from numchic_trainer.kernels.workers import available_cores
 from numchic_trainer.study.anchors import parse_anchors
 from numchic_trainer.study.config import AXES, StudyConfig
+from numchic_trainer.study.names import printable
 from numchic_trainer.study.run import run_study
 from numchic_trainer.study.session import StudyEvent
 
@@ -52,7 +53,7 @@ def study(
             **more,
         )
     for remark in result.remarks:
-        click.echo(f"numchic: {remark}", err=True)
+        click.echo(f"numchic: {printable(remark)}", err=True)
     click.echo(f"{len(result.points)} points: {result.files[-1]}", err=True)
     if result.n_failed:
         raise NumchicError(f"{result.n_failed} points or pictures could not be measured")
@@ -68,8 +69,8 @@ def progress_line() -> Iterator[Callable[[StudyEvent], None]]:
     if not is_terminal():
 
         def say(event: StudyEvent) -> None:
-            error = "" if event.error is None else f": {event.error}"
-            click.echo(f"{event.n_done} of {event.n_points}: {event.point}{error}", err=True)
+            words = event.point if event.error is None else f"{event.point}: {event.error}"
+            click.echo(f"{event.n_done} of {event.n_points}: {printable(words)}", err=True)
 
         yield say
         return
@@ -83,7 +84,7 @@ def progress_line() -> Iterator[Callable[[StudyEvent], None]]:
     ) as bar:
 
         def update(event: StudyEvent) -> None:
-            latest[:] = [event.point]
+            latest[:] = [printable(event.point)]
             bar.length = event.n_points
             bar.update(event.n_done - bar.pos, None)
 

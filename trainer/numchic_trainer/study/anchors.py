@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -64,7 +65,9 @@ def _parse_kind(text: str) -> Codec:
         raise UsageError("Pillow cannot encode this here", "anchor", None, name, hint)
     if not colon:
         return KINDS[name]
-    words = tuple(dict.fromkeys(word.strip() for word in qualities.split(",")))
-    if not all(word.isdecimal() and int(word) <= 100 for word in words):
+    words = [word.strip() for word in qualities.split(",")]
+    if not all(re.fullmatch("[0-9]{1,3}", word) and int(word) <= 100 for word in words):
         raise UsageError("no qualities", "anchor", None, qualities, "whole numbers, 0 .. 100")
-    return dataclasses.replace(KINDS[name], settings=words)
+    return dataclasses.replace(
+        KINDS[name], settings=tuple(dict.fromkeys(str(int(word)) for word in words))
+    )

@@ -79,8 +79,8 @@ class Codec(Protocol):
         how far it is.
         """
 
-    def decode(self, stream: bytes) -> tuple[Picture, float | None]:
-        """Decode a stream, and tell the CPU seconds."""
+    def decode(self, stream: bytes, heed: Heed, /) -> tuple[Picture, float | None]:
+        """Decode a stream, and tell the CPU seconds; ``heed`` is as for encoding."""
 
 
 Heed = Callable[..., None]
@@ -140,7 +140,7 @@ class Numchic:
         }
         return Coded(result.stream, sum(result.cpu_seconds.values()), facts)
 
-    def decode(self, stream: bytes) -> tuple[Picture, float | None]:
+    def decode(self, stream: bytes, _heed: Heed, /) -> tuple[Picture, float | None]:
         """Decode with one thread."""
         return timed_decode(lambda: numchic.decode(stream, threads=1))
 

@@ -3,23 +3,18 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Sequence
-
-import matplotlib
-import numpy as np
-import PIL
-import torch
+from collections.abc import Iterable, Sequence
 
 from numchic._version import __version__
 from numchic_trainer.config import TrainConfig
 from numchic_trainer.study.codec import Codec, Numchic
 from numchic_trainer.study.config import COMMON, StudyConfig
-from numchic_trainer.study.images import KINDS, version_of
+from numchic_trainer.study.images import ImageCodec, version_of
 
 
-def facts_of(config: StudyConfig, codecs: Sequence[Codec]) -> dict[str, str]:
+def facts_of(
+    config: StudyConfig, codecs: Sequence[Codec], machines: Iterable[str]
+) -> dict[str, str]:
     """What a reader should know of how it was measured."""
     default = TrainConfig()
     common = {
@@ -35,15 +30,11 @@ def facts_of(config: StudyConfig, codecs: Sequence[Codec]) -> dict[str, str]:
         + "".join(f"; {name} {value}" for name, value in common.items()),
     }
     for codec in codecs:
-        if codec.name in KINDS:
-            options = ", ".join(f"{k} {v}" for k, v in KINDS[codec.name].options)
-            version = version_of(KINDS[codec.name].format)
+        if isinstance(codec, ImageCodec):
+            options = ", ".join(f"{k} {v}" for k, v in codec.options)
+            version = version_of(codec.format)
             facts[codec.name] = f"{version}: {options}; qualities {', '.join(codec.settings)}"
         elif not isinstance(codec, Numchic):
             facts[codec.name] = codec.identity(", ".join(codec.settings))
-    facts["measured with"] = (
-        f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}, "
-        f"Pillow {PIL.__version__}, Matplotlib {matplotlib.__version__} on {platform.system()} "
-        f"{platform.machine()}, {os.cpu_count()} cores"
-    )
+    facts["measured on"] = "; ".join(machines)
     return facts

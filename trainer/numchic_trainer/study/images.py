@@ -77,7 +77,7 @@ class ImageCodec:
             raise UsageError(f"not encoded: {error}", self.name) from error
         return Coded(file.getvalue(), time.process_time() - start)
 
-    def decode(self, stream: bytes) -> tuple[Picture, float | None]:
+    def decode(self, stream: bytes, _heed: Heed, /) -> tuple[Picture, float | None]:
         """Decode."""
         _load(self.format)
         return timed_decode(lambda: to_picture(_opened(stream), 8))

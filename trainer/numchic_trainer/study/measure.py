@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
+import platform
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from pytorch_msssim import ms_ssim
 
@@ -18,6 +23,10 @@ from numchic_trainer.study.point import Point
 
 MIN_MS_SSIM = 161
 """The smallest side of a picture of which MS-SSIM is defined: four halvings of windows of 11."""
+
+# The system counts the time of a process with all its threads, and that of all its children: a
+# thread of a cluster's worker would count the work of the others.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -48,23 +57,35 @@ class Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """A point, and the stream that it is of."""
+    """A point, the stream that it is of, and what machine its times are those of."""
 
     point: Point
     stream: bytes
+    machine: str
 
 
-def measure(task: Task, heed: Heed = lambda *_: None) -> Measured:
-    """Encode a picture, decode it, and measure both.
+def unheeded(*_: object) -> None:
+    """Heed nothing: the work is wanted, or nobody can be asked."""
+
+
+def measure(task: Task, heed: Heed = unheeded) -> Measured:
+    """Encode a picture, decode it, and measure both, one at a time in a process.
 
     Raises
     ------
     UsageError
         The codec cannot encode this picture, fails, or gives another picture back.
     """
+    with _ONE_AT_A_TIME:
+        return _measure(task, heed)
+
+
+def _measure(task: Task, heed: Heed) -> Measured:
     codec, source = task.codec, task.picture
     coded = codec.encode(source, task.setting, task.checkpoint, heed)
-    decoded, decode_seconds = codec.decode(coded.stream)
+    if not coded.stream:
+        raise UsageError("the stream is empty", codec.name)
+    decoded, decode_seconds = codec.decode(coded.stream, heed)
     _check_form(codec, source, decoded)
     size = len(coded.stream)
     planes = [
@@ -90,7 +111,15 @@ def measure(task: Task, heed: Heed = lambda *_: None) -> Measured:
         timing=codec.timing,
         **coded.facts,
     )
-    return Measured(point, coded.stream)
+    return Measured(point, coded.stream, _this_machine())
+
+
+@functools.cache
+def _this_machine() -> str:
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}"
+    )
 
 
 def _check_form(codec: Codec, source: Picture, decoded: Picture) -> None:
@@ -117,4 +146,6 @@ def structural_similarity(source: Picture, decoded: Picture) -> float | None:
 
 def key_of(digest: str, codec: Codec, setting: str) -> str:
     """Digest of a picture's file, given by its own digest, and of what else a point depends on."""
-    return hashlib.sha256(f"{digest} {codec.identity(setting)}".encode()).hexdigest()[:24]
+    text = f"{digest} {codec.identity(setting)}"
+    # Names of the command line may have bytes that are no text.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:24]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +101,8 @@ def read_points(path: Path, sizes: Mapping[str, tuple[int, int]]) -> tuple[list[
     ``picture``, ``psnr_db``, and ``bpp`` or ``bytes`` are needed. Curves are told apart by
     ``curve``, else by ``codec``; without both the file's name is that of the only one. Where there
     is no ``setting``, it is the rank of the rate in the curve of its picture. Commas separate
-    values, in a ``.tsv`` file tabs; lines that begin with ``#`` are remarks.
+    values, in a ``.tsv`` file tabs; lines before the columns' names that begin with ``#`` are
+    remarks.
 
     Parameters
     ----------
@@ -137,18 +139,15 @@ def read_points(path: Path, sizes: Mapping[str, tuple[int, int]]) -> tuple[list[
 
 def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows with the numbers of their lines."""
-    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    lines = [
-        (number, line)
-        for number, line in enumerate(text.splitlines(keepends=True), 1)
-        if not line.startswith("#")
-    ]
+    text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    lines = list(io.StringIO(text, newline=""))  # other separators of lines may be part of names
+    n_remarks = len(list(itertools.takewhile(lambda line: line.startswith("#"), lines)))
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.DictReader((line for _, line in lines), delimiter=delimiter, strict=True)
+    reader = csv.DictReader(lines[n_remarks:], delimiter=delimiter, strict=True)
     try:
         _check_columns(set(reader.fieldnames or ()), path)
         for row in reader:
-            number, _ = lines[reader.line_num - 1]
+            number = n_remarks + reader.line_num
             if None in [*row, *row.values()]:
                 reason = "a row has more or fewer values than there are columns"
                 raise UsageError(reason, f"{path.name}, line {number}")

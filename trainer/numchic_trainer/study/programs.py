@@ -7,12 +7,13 @@ import dataclasses
 import os
 import re
 import shlex
+import signal
 import subprocess
 import tempfile
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from numchic.files.images import FORMATS, encode_image
 from numchic.picture import Picture
@@ -25,7 +26,6 @@ _ENDINGS = {"input": "png", "output": "bin", "decoded": "png"}
 _FORM = "NAME=ENCODE {input} {output} {q}; DECODE {output} {decoded}"
 _LAST_WORDS = 300  # bytes
 _PATIENCE = 0.2  # seconds until somebody is asked whether it is still wanted
-_ONE_AT_A_TIME = threading.Lock()  # the system counts the time of all child processes together
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ProgramCodec:
             seconds = self._run(self.encoder, files, setting, heed)
             return Coded(self._contents(files["output"], "encoder"), seconds)
 
-    def decode(self, stream: bytes) -> tuple[Picture, float | None]:
+    def decode(self, stream: bytes, heed: Heed, /) -> tuple[Picture, float | None]:
         """Run the command that decodes.
 
         Raises
@@ -90,7 +90,7 @@ class ProgramCodec:
         with tempfile.TemporaryDirectory(prefix="numchic-study-") as folder:
             files = self._files(Path(folder))
             files["output"].write_bytes(stream)
-            seconds = self._run(self.decoder, files, "", lambda _: None)
+            seconds = self._run(self.decoder, files, "", heed)
             self._contents(files["decoded"], "decoder")
             return read_picture(files["decoded"]), seconds
 
@@ -107,30 +107,25 @@ class ProgramCodec:
         """Run a command to its end and return its CPU seconds."""
         values = {**{name: str(path) for name, path in files.items()}, "q": setting}
         command = [_PLACE.sub(lambda place: values[place[1]], word) for word in words]
-        with _ONE_AT_A_TIME:
-            before = os.times()
+        with tempfile.TemporaryFile() as said:
+            before = _seconds_of_children()
             try:
                 process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
+                    command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+                    start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
                 raise UsageError(
                     f"the program cannot be run: {error.strerror}", self.name, None, command[0]
                 ) from error
-            said = _said(process, heed)
-            after = os.times()
+            _wait(process, heed)
+            seconds = _seconds_of_children() - before
+            last_words = _last_words(said)
         if process.returncode:
             raise UsageError(
-                f"the program failed with status {process.returncode}: {said or 'no message'}",
+                f"the program failed with status {process.returncode}: {last_words}",
                 self.name, None, command[0],
             )  # fmt: skip
-        seconds = (
-            after.children_user
-            - before.children_user
-            + after.children_system
-            - before.children_system
-        )
         return seconds or None  # which is what some systems say
 
     def _contents(self, path: Path, which: str) -> bytes:
@@ -139,18 +134,43 @@ class ProgramCodec:
         return path.read_bytes()
 
 
-def _said(process: subprocess.Popen[bytes], heed: Heed) -> str:
-    """Last words of a process that has ended; it is killed if it is not wanted any more."""
-    with process:
-        try:
-            while True:
-                with suppress(subprocess.TimeoutExpired):
-                    output, _ = process.communicate(timeout=_PATIENCE)
-                    return " ".join(output[-_LAST_WORDS:].decode(errors="replace").split())
-                heed(None)
-        except BaseException:
-            process.kill()
-            raise
+def _wait(process: subprocess.Popen[bytes], heed: Heed) -> None:
+    """Wait for the end of a process, or kill it if it is not wanted any more."""
+    try:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE)
+                return
+            heed(None)
+    finally:
+        _kill(process)
+        process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and, where there are sessions, what it has started and left behind."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def _seconds_of_children() -> float:
+    """CPU seconds of all processes that were waited for; 0 where the system does not tell."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # on Windows
+        return 0.0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _last_words(file: BinaryIO) -> str:
+    """End of what a process has written, as one line."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - _LAST_WORDS))
+    return " ".join(file.read().decode(errors="replace").split()) or "no message"
 
 
 def parse_program(text: str, settings: tuple[str, ...]) -> ProgramCodec:
@@ -167,7 +187,7 @@ def parse_program(text: str, settings: tuple[str, ...]) -> ProgramCodec:
         reason = "a name is needed" if not name else "values of {q} are needed: --q"
         raise UsageError(reason, "anchor", None, text, _FORM)
     try:
-        words = shlex.split(commands.replace(";", " ; "), posix=os.name != "nt")
+        words = _words(commands)
     except ValueError as error:
         raise UsageError(f"not a command: {error}", "anchor", None, commands, _FORM) from error
     if words.count(";") != 1:
@@ -177,6 +197,16 @@ def parse_program(text: str, settings: tuple[str, ...]) -> ProgramCodec:
     _check_places(encoder, "encoder", {"input", "output", "q"})
     _check_places(decoder, "decoder", {"output", "decoded"})
     return ProgramCodec(name, encoder, decoder, settings)
+
+
+def _words(commands: str) -> list[str]:
+    """Split like a shell; semicolons outside of quotes are words of their own."""
+    lexer = shlex.shlex(commands, posix=True, punctuation_chars=";")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    if os.name == "nt":
+        lexer.escape = ""  # names of files have backslashes
+    return list(lexer)
 
 
 def _check_places(words: tuple[str, ...], which: str, needed: set[str]) -> None:

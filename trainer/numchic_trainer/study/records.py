@@ -10,11 +10,13 @@ import re
 from pathlib import Path
 
 from numchic.files.images import write_file
+from numchic_bitstream import UsageError
 from numchic_trainer.study.measure import Measured, Task
 from numchic_trainer.study.point import Point
 
 _POINTS = "points"
 _STREAMS = "streams"
+_SHOWN = ("index.html", "summary.md", "results.csv")
 
 
 class Records:
@@ -27,12 +29,19 @@ class Records:
 
     Raises
     ------
+    UsageError
+        It has files of the names that are to be written, and they are not of a study.
     OSError
         It cannot be written to.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if not (folder / _POINTS).exists():
+            for name in _SHOWN:
+                if (folder / name).exists():
+                    reason = "this file would be replaced, and is not of a study"
+                    raise UsageError(reason, "output", None, str(folder / name))
         for name in (_POINTS, _STREAMS):
             (folder / name).mkdir(parents=True, exist_ok=True)
         write_file(folder / _POINTS / "README.txt", _README.encode())
@@ -43,18 +52,22 @@ class Records:
             record = json.loads(self._path(key).read_text())
             stream = (self.folder / record["stream"]).read_bytes()
             whole = hashlib.sha256(stream).hexdigest() == record["sha256"]
-            return Measured(Point(**record["point"]), stream) if whole else None
+            point = Point(**record["point"])
+            machine = record.get("machine", "a machine of which nothing was noted")
+            return Measured(point, stream, machine) if whole else None
         except (OSError, ValueError, KeyError, TypeError):
             return None  # a file that somebody has changed is worth no more than none
 
     def add(self, task: Task, measured: Measured) -> None:
         """Keep a point; the stream first, so that no point is without one."""
-        name = _plain(f"{task.codec.curve}-{task.setting}-{task.key[:8]}") + task.codec.suffix
-        stream = Path(_STREAMS) / _plain(task.name) / name
+        words = (_plain(task.codec.curve, 80), _plain(task.setting, 20), task.key[:8])
+        name = "-".join(words) + task.codec.suffix
+        stream = Path(_STREAMS) / _plain(task.name, 100) / name
         (self.folder / stream).parent.mkdir(exist_ok=True)
         write_file(self.folder / stream, measured.stream)
         record = {
             "point": dataclasses.asdict(measured.point),
+            "machine": measured.machine,
             "stream": stream.as_posix(),
             "sha256": hashlib.sha256(measured.stream).hexdigest(),
         }
@@ -75,6 +88,6 @@ Files named .training are encodes that were interrupted.
 """
 
 
-def _plain(name: str) -> str:
+def _plain(name: str, longest: int) -> str:
     """Make a name that every file system takes; keys tell apart what becomes the same."""
-    return re.sub(r"[^\w.+-]+", "-", name)[:100].strip(".-") or "picture"
+    return re.sub("[^A-Za-z0-9_.+-]+", "-", name)[:longest].strip(".-") or "unnamed"

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,7 @@ def run_study(
     sources = found.sources
     anchors = usual_anchors() if anchors is None else anchors
     codecs: list[Codec] = [*_ours(config, 2 if scheduler else jobs), *anchors]
+    _check_distinct(codec.curve for codec in codecs)
     theirs, more = _read_tables([Path(table) for table in tables], sources, codecs)
     curves = {codec.curve for codec in codecs} | {point.curve for point in theirs}
     _check_name("reference", reference, curves)
@@ -120,10 +122,13 @@ def run_study(
     points = [*study.points(), *theirs]
     samples = [study.sample(source) for source in sources if source.name in crops]
     remarks = [*found.unread, *study.remarks(), *more, *found.remarks]
+    if reference not in (None, *(point.curve for point in points)):
+        remarks.append(f"Comparisons are not with {reference}, which has no points.")
+        reference = None
     write_points(output / "results.csv", points)
     files = write_output(
-        output, points, [s for s in samples if s is not None], remarks, facts_of(config, codecs),
-        reference or _first(anchors, points),
+        output, points, [s for s in samples if s is not None], remarks,
+        facts_of(config, codecs, study.machines), reference or _first(anchors, points),
     )  # fmt: skip
     return StudyResult(points, remarks, len(found.unread) + study.n_failed, files)
 
@@ -154,6 +159,12 @@ def _read_tables(
             taken[curve] = path.name
         points += found
     return points, remarks
+
+
+def _check_distinct(curves: Iterable[str]) -> None:
+    name, count = Counter(curves).most_common(1)[0]
+    if count > 1:
+        raise UsageError("two codecs have one name", "anchors", None, name)
 
 
 def _check_name(field: str, name: str | None, known: set[str]) -> None:

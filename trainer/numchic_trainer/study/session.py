@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numchic.command.pool import FAILURES, run_in_processes, text_of
+from numchic.command.pool import run_in_processes, text_of
 from numchic.picture import Picture
 from numchic_trainer.command.cluster import run_on_cluster
 from numchic_trainer.command.job import interruptible
@@ -19,7 +19,7 @@ from numchic_trainer.figures import to_rgb
 from numchic_trainer.study.codec import Codec
 from numchic_trainer.study.crops import Sample
 from numchic_trainer.study.equal import at_equal_size, first_of_ours
-from numchic_trainer.study.measure import Measured, Task, key_of, measure
+from numchic_trainer.study.measure import Measured, Task, key_of, measure, unheeded
 from numchic_trainer.study.point import Point
 from numchic_trainer.study.records import Records
 from numchic_trainer.study.sources import Source
@@ -63,26 +63,33 @@ class Session:
             for codec in codecs
             for setting in codec.settings
         ]
-        self._failures: dict[tuple[str, str], list[str]] = {}
-        self.found: dict[str, Measured] = {}
+        self._failures: dict[str, str] = {}
+        self._unshown: list[str] = []
+        self.found: dict[str, Point] = {}
+        self.machines: dict[str, None] = {}
 
     def points(self) -> list[Point]:
         """Points in the order of pictures, codecs and settings."""
         keys = (key_of(source.digest, codec, setting) for source, codec, setting in self._wanted)
-        return [self.found[key].point for key in keys if key in self.found]
+        return [self.found[key] for key in keys if key in self.found]
 
     @property
     def n_failed(self) -> int:
         """Points that could not be measured."""
-        return sum(map(len, self._failures.values()))
+        return len(self._failures)
 
     def remarks(self) -> list[str]:
         """Sentences about what failed, those of one cause together."""
+        places: dict[tuple[str, str], list[str]] = {}
+        for source, codec, setting in self._wanted:
+            error = self._failures.get(_called(source.name, codec, setting))
+            if error is not None:
+                places.setdefault((codec.curve, error), []).append(f"{source.name} at {setting}")
         sentences = []
-        for (curve, error), where in self._failures.items():
+        for (curve, error), where in places.items():
             more = f" and {len(where) - 1} more" if len(where) > 1 else ""
             sentences.append(f"{curve} has no point for {where[0]}{more}: {error}.")
-        return sentences
+        return sentences + self._unshown
 
     def run(
         self,
@@ -106,7 +113,7 @@ class Session:
                 if record is None:
                     try:
                         picture = source.read()
-                    except FAILURES as error:
+                    except Exception as error:  # whatever a damaged file makes Pillow raise
                         tell(*self._fail(source.name, codec, setting, error))
                         continue
                     # On another machine the folder may not exist.
@@ -114,8 +121,8 @@ class Session:
                     yield Task(source.name, picture, codec, setting, key, kept)
                 else:
                     # The name may be another one than when it was measured.
-                    point = dataclasses.replace(record.point, picture=source.name)
-                    self.found[key] = Measured(point, record.stream)
+                    self.found[key] = dataclasses.replace(record.point, picture=source.name)
+                    self.machines[record.machine] = None
                     tell(_called(source.name, codec, setting))
 
         with closing(_outcomes(missing(), jobs, scheduler)) as outcomes:
@@ -124,27 +131,32 @@ class Session:
                     tell(*self._fail(task.name, task.codec, task.setting, outcome))
                     continue
                 self._records.add(task, outcome)
-                self.found[task.key] = outcome
+                self.found[task.key] = outcome.point
+                self.machines[outcome.machine] = None
                 tell(_called(task.name, task.codec, task.setting))
 
     def _fail(self, name: str, codec: Codec, setting: str, error: Exception) -> tuple[str, str]:
         """Note a failure, and return what there is to tell of it."""
-        text = text_of(error)
-        self._failures.setdefault((codec.curve, text), []).append(f"{name} at {setting}")
-        return _called(name, codec, setting), text
+        point, text = _called(name, codec, setting), text_of(error)
+        self._failures[point] = text
+        return point, text
 
     def sample(self, source: Source) -> Sample | None:
-        """Decode streams of a picture that have about the same size."""
-        picture = source.read()
+        """Decode streams of a picture that have about the same size; None if there are none."""
+        try:
+            picture = source.read()
+        except Exception as error:  # as above
+            self._unshown.append(f"{source.name} is not shown: {text_of(error)}.")
+            return None
 
         def measured(codec: Codec, setting: str) -> Measured | None:
             key = key_of(source.digest, codec, setting)
-            found = self.found.get(key) or self._records.find(key)
+            found = self._records.find(key)
             if found is None and setting not in codec.settings:
                 task = Task(source.name, picture, codec, setting, key, None)
                 try:
                     found = measure(task)
-                except FAILURES:
+                except Exception:  # of codecs of others
                     return None
                 self._records.add(task, found)
             return found
@@ -152,11 +164,15 @@ class Session:
         chosen = at_equal_size(first_of_ours(self._codecs), measured)
         if not chosen:
             return None
-        decoded = [
-            (dataclasses.replace(found.point, picture=source.name),
-             _shown(codec.decode(found.stream)[0]))
-            for codec, found in chosen
-        ]  # fmt: skip
+        decoded = []
+        for codec, found in chosen:
+            try:
+                image = _shown(codec.decode(found.stream, unheeded)[0])
+            except Exception as error:  # its program may be none of this machine
+                where = f"{source.name} is not shown as {codec.curve} gives it"
+                self._unshown.append(f"{where}: {text_of(error)}.")
+            else:
+                decoded.append((dataclasses.replace(found.point, picture=source.name), image))
         return Sample(source.name, _shown(picture), decoded)
 
 
@@ -179,10 +195,11 @@ def _outcomes(tasks: Iterable[Task], jobs: int, scheduler: str | None) -> Outcom
 
 def _one_by_one(tasks: Iterable[Task]) -> Outcomes:
     for task in tasks:
-        outcome: Measured | Exception
-        try:
-            with interruptible(_NOBODY) as heed:
+        with interruptible(_NOBODY) as heed:
+            outcome: Measured | Exception
+            try:
                 outcome = measure(task, heed)
-        except FAILURES as error:
-            outcome = error
-        yield task, outcome
+            except Exception as error:  # of codecs of others
+                outcome = error
+            yield task, outcome
+            heed(None)  # what was not heeded until now, the point being kept

@@ -24,7 +24,7 @@ class Source:
     ----------
     path : Path
     digest : str
-        Of its file.
+        Of its file, and of what is known from its name alone.
     width, height : int
     """
 
@@ -47,7 +47,7 @@ class Source:
             The file is another one now.
         """
         picture = read_picture(self.path)
-        if _digest(self.path) != self.digest:
+        if _digest(self.path, picture) != self.digest:
             raise UsageError("the file is being changed", self.name)
         return picture
 
@@ -89,12 +89,16 @@ def find_sources(pictures: Path | Iterable[Path]) -> Found:
         paths = list(pictures)
     if len({path.name for path in paths}) < len(paths):
         raise UsageError("two pictures have one name", "pictures", None, None, "different names")
+    names: dict[str, str] = {}
     for path in paths:
         try:
             picture = read_picture(path)
-            source = Source(path, _digest(path), picture.width, picture.height)
+            source = Source(path, _digest(path, picture), picture.width, picture.height)
         except Exception as error:  # whatever a damaged file makes Pillow raise
             found.unread.append(f"{path.name} is left out: {text_of(error)}.")
+            continue
+        if (first := names.setdefault(source.digest, source.name)) != source.name:
+            found.remarks.append(f"{source.name} is left out: it is the same as {first}.")
             continue
         found.sources.append(source)
         if min(picture.width, picture.height) < MIN_MS_SSIM:
@@ -107,5 +111,8 @@ def find_sources(pictures: Path | Iterable[Path]) -> Found:
     return found
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(path: Path, picture: Picture) -> str:
+    digest = hashlib.sha256(path.read_bytes())
+    if path.suffix.lower() == ".yuv":
+        digest.update(repr(picture).encode())  # size, chroma and depth
+    return digest.hexdigest()
