@@ -41,7 +41,7 @@ def test_a_scheduler_that_is_lost(tmp_path: Path) -> None:
     file = tmp_path / "scheduler.json"
     scheduler = started("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
     try:
-        while not file.exists():
+        while not (file.exists() and file.read_text().endswith("}")):
             time.sleep(0.05)
         address = json.loads(file.read_text())["address"]
         threading.Timer(1.0, scheduler.kill).start()  # no worker ever comes
