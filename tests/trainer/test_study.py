@@ -729,6 +729,8 @@ def test_folders_that_are_none(folder: Path, tmp_path: Path) -> None:
     done = run(folder, "--out", tmp_path / "file/out", "--anchor", "none")
     assert done.exit_code == 5, done.output
     assert (tmp_path / "file").read_text() == "mine"
+    with pytest.raises(UsageError, match="jobs"):
+        run_study(folder, tmp_path / "out", QUICK, jobs=0)
     with pytest.raises(UsageError, match="one name"):
         run_study([folder / "a.png", folder / "a.png"], tmp_path / "out", QUICK)
     (empty / "bad.png").write_bytes(b"x")

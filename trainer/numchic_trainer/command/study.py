@@ -54,7 +54,8 @@ def study(
         )
     for remark in result.remarks:
         click.echo(f"numchic: {printable(remark)}", err=True)
-    click.echo(f"{len(result.points)} points: {result.files[-1]}", err=True)
+    n_points = len(result.points)
+    click.echo(f"{n_points} point{'' if n_points == 1 else 's'}: {result.files[-1]}", err=True)
     if result.n_failed:
         raise NumchicError(f"{result.n_failed} points or pictures could not be measured")
 

@@ -53,8 +53,7 @@ class Records:
             stream = (self.folder / record["stream"]).read_bytes()
             whole = hashlib.sha256(stream).hexdigest() == record["sha256"]
             point = Point(**record["point"])
-            machine = record.get("machine", "a machine of which nothing was noted")
-            return Measured(point, stream, machine) if whole else None
+            return Measured(point, stream, record["machine"]) if whole else None
         except (OSError, ValueError, KeyError, TypeError):
             return None  # a file that somebody has changed is worth no more than none
 

@@ -100,6 +100,8 @@ def run_study(
     """
     if any(isinstance(anchor, str) for anchor in anchors or ()):
         raise UsageError("names become codecs by parse_anchors", "anchors", None, anchors)
+    if jobs < 1:
+        raise UsageError("illegal argument", "jobs", None, jobs, "1 or more")
     config = StudyConfig() if config is None else config
     output = Path(output)
     listed = Path(pictures) if isinstance(pictures, str | Path) else [Path(p) for p in pictures]
