@@ -17,15 +17,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urldefrag, urlparse
 
 import numpy as np
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from numchic_trainer.study.crops import Sample
 from numchic_trainer.study.output import write_output
 from study_points import study_points
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
 
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -44,6 +46,8 @@ BLANK = """img => !img.naturalWidth
 
 def main() -> int:
     """Look at all pages named on the command line."""
+    from playwright.sync_api import sync_playwright  # an extra that other tests do without
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE")
     parser.add_argument("--shots", type=Path, metavar="DIR", help="folder for screenshots")
