@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,21 @@ jit_only = pytest.mark.skipif(
 needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="Numba is not installed")
 needs_trainer = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+def ends(pid: int, patience: float = 30.0) -> bool:
+    """Whether a process is dead, or soon will be: one that has been killed needs a moment for it."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if status.rpartition(")")[2].split()[0] in "ZX":
+            return True
+        time.sleep(0.02)
+    return False
+
 
 # Prints the digest of the example.
 DECODE = f"""

@@ -12,7 +12,6 @@ import shutil
 import signal as signals
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from PIL import Image
 from scipy import signal
 
 import numchic
+from children import ends
 from numchic.command.cli import main
 from numchic.picture import Picture
 from numchic_bitstream import NumchicError, UsageError
@@ -316,14 +316,6 @@ open(sys.argv[0] + ".child", "w").write(str(child.pid))
 """
 
 
-def is_running(pid: int) -> bool:
-    """Whether there is such a process that is not dead."""
-    status = Path(f"/proc/{pid}/stat")
-    with suppress(FileNotFoundError):
-        return status.read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
-
-
 def child_of(script: str, tmp_path: Path) -> int:
     return int((tmp_path / f"{script} script.py.child").read_text())
 
@@ -332,7 +324,7 @@ def child_of(script: str, tmp_path: Path) -> int:
 def test_what_a_program_leaves_behind_is_ended(tmp_path: Path) -> None:
     codec = program(tmp_path, LEAVES_A_CHILD + SAVE)
     codec.encode(read_picture_of(picture(16, 16)), "40", None, unheeded)
-    assert not is_running(child_of("enc", tmp_path))
+    assert ends(child_of("enc", tmp_path))
     assert not (tmp_path / "enc script.py.late").exists()
 
 
@@ -353,7 +345,7 @@ def test_a_program_that_is_not_wanted_any_more(
     task = measuring.Task("a", read_picture_of(picture(16, 16)), codec, "40", "key", None)
     with pytest.raises(KeyboardInterrupt):
         measuring.measure(task, heed)
-    assert not is_running(child_of(script, tmp_path))
+    assert ends(child_of(script, tmp_path))
     assert not list((tmp_path / "scratch").iterdir())
 
 
