@@ -36,7 +36,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
 def ends(pid: int, patience: float = 30.0) -> bool:
-    """Whether a process is dead, or soon will be: one that has been killed needs a moment for it."""
+    """Whether a process is dead or soon will be: what has been killed needs a moment for it."""
     until = time.monotonic() + patience
     while time.monotonic() < until:
         try:
