@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run every check of the project: ``python tests/check.py [NAME ...]``.
 
-Names: tests, trainer, native, coverage, bounds, types, docs, lint, imports. Without names all of
-them, two at a time, the longest first; the exit status is 0 only if all of them pass.
+Names: tests, trainer, coverage, native, packaging, bounds, types, docs, lint, imports. Without
+names all of them, two at a time, the longest first; the exit status is 0 only if all of them pass.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ NO_KERNELS = [
         for name in ("cli", "images", "limits_hold", "pillow", "pool", "schedule")
     ),
 ]
-# The trainer, and what "native" and "bounds" run: a library is made once, in "native".
-ELSEWHERE = ["--ignore=tests/trainer", "--ignore=tests/native", "--ignore=tests/fuzz"]
+PACKAGING = "tests/house/test_packaging.py"
+# What other checks run: a library is made once, in "native".
+ELSEWHERE = [
+    f"--ignore={path}" for path in ("tests/trainer", "tests/native", "tests/fuzz", PACKAGING)
+]
 
 CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
     "tests": ([[*PYTEST, *ELSEWHERE]], {}),
@@ -42,6 +45,11 @@ CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
     "trainer": (
         [[*PYTEST, "tests/trainer", "trainer", *TRAINER, "--cov-fail-under=95"]],
         {"COVERAGE_FILE": ".coverage.trainer"},
+    ),
+    # Kernels as plain Python, which is what coverage can see.
+    "coverage": (
+        [[*PYTEST, *KERNELS, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]],
+        {"NUMBA_DISABLE_JIT": "1", "COVERAGE_FILE": ".coverage.decoder"},
     ),
     # A library of kernels, as a package has it that was installed where there is a C compiler.
     "native": (
@@ -51,11 +59,8 @@ CHECKS: dict[str, tuple[list[list[str]], dict[str, str]]] = {
         ],
         {"NUMCHIC_KERNELS": "native"},
     ),
-    # Kernels as plain Python, which is what coverage can see.
-    "coverage": (
-        [[*PYTEST, *KERNELS, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]],
-        {"NUMBA_DISABLE_JIT": "1", "COVERAGE_FILE": ".coverage.decoder"},
-    ),
+    # Distributions, which take a package index: only where CI is set.
+    "packaging": ([[*PYTEST, PACKAGING]], {}),
     # Compiled kernels with every index checked.
     "bounds": ([[*PYTEST, *KERNELS, *NO_KERNELS, "tests/fuzz"]], {"NUMBA_BOUNDSCHECK": "1"}),
     "types": ([["mypy"]], {}),

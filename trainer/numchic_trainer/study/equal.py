@@ -41,7 +41,7 @@ def at_equal_size(codecs: Sequence[Codec], measure: Measure) -> list[tuple[Codec
     return chosen
 
 
-def first_of_ours(codecs: Sequence[Codec]) -> list[Codec]:
+def ours_first(codecs: Sequence[Codec]) -> list[Codec]:
     """Codecs, ours first: their streams give the size."""
     return sorted(codecs, key=lambda codec: not isinstance(codec, Numchic))
 

@@ -18,7 +18,7 @@ from numchic_trainer.command.job import interruptible
 from numchic_trainer.figures import to_rgb
 from numchic_trainer.study.codec import Codec
 from numchic_trainer.study.crops import Sample
-from numchic_trainer.study.equal import at_equal_size, first_of_ours
+from numchic_trainer.study.equal import at_equal_size, ours_first
 from numchic_trainer.study.measure import Measured, Task, key_of, measure, unheeded
 from numchic_trainer.study.point import Point
 from numchic_trainer.study.records import Records
@@ -161,7 +161,7 @@ class Session:
                 self._records.add(task, found)
             return found
 
-        chosen = at_equal_size(first_of_ours(self._codecs), measured)
+        chosen = at_equal_size(ours_first(self._codecs), measured)
         if not chosen:
             return None
         decoded = []
