@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from numchic_bitstream import UsageError
 from numchic_trainer.config import EFFORTS, LMBDA, PRESETS, Effort, Preset, TrainConfig
@@ -82,14 +82,19 @@ class StudyConfig:
                 )
                 yield f"numchic {preset} {self._name_of_rest(effort)}", config
 
-    def _name_of_rest(self, effort: str) -> str:
-        """Effort or iterations, and every common setting that is not the usual one."""
-        words = [effort]
+    def unusual(self) -> dict[str, Any]:
+        """Common settings that are not the usual ones, but for threads, which change nothing."""
         default = TrainConfig()
-        for name in sorted(COMMON - {"threads", "device"}):
-            value = getattr(self.common, name)
-            if name == "iterations" and value is not None:
-                words[0] = f"{value} iterations"
-            elif value != getattr(default, name):
-                words.append(f"{name} {value}")
-        return ", ".join(words)
+        return {
+            name: value
+            for name in sorted(COMMON - {"threads"})
+            if (value := getattr(self.common, name)) != getattr(default, name)
+        }
+
+    def _name_of_rest(self, effort: str) -> str:
+        """Effort or iterations, and what else may change the curve."""
+        unusual = self.unusual()
+        unusual.pop("device", None)
+        iterations = unusual.pop("iterations", None)
+        first = effort if iterations is None else f"{iterations} iterations"
+        return ", ".join([first, *(f"{name} {value}" for name, value in unusual.items())])

@@ -25,13 +25,13 @@ def at_equal_size(codecs: Sequence[Codec], measure: Measure) -> list[tuple[Codec
     it is the point nearest in size, if there is one within a quarter.
     """
     sizes = sorted(
-        (len(found.stream), setting)
+        len(found.stream)
         for setting in codecs[0].settings
         if (found := measure(codecs[0], setting)) is not None
     )
     if not sizes:
         return []
-    n_bytes, _ = sizes[min(1, len(sizes) - 1)]
+    n_bytes = sizes[min(1, len(sizes) - 1)]
     chosen = []
     for codec in codecs:
         search = _largest_within if isinstance(codec, ImageCodec) else _nearest

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from numchic._version import __version__
-from numchic_trainer.config import TrainConfig
 from numchic_trainer.study.codec import Codec, Numchic
-from numchic_trainer.study.config import COMMON, StudyConfig
+from numchic_trainer.study.config import StudyConfig
 from numchic_trainer.study.images import ImageCodec, version_of
 
 
@@ -16,12 +15,7 @@ def facts_of(
     config: StudyConfig, codecs: Sequence[Codec], machines: Iterable[str]
 ) -> dict[str, str]:
     """What a reader should know of how it was measured."""
-    default = TrainConfig()
-    common = {
-        name: getattr(config.common, name)
-        for name in sorted(COMMON - {"threads"})
-        if getattr(config.common, name) != getattr(default, name)
-    }
+    common = config.unusual()
     # Iterations, which are among the others, take the place of an effort.
     effort = "" if "iterations" in common else f"; effort {', '.join(config.effort)}"
     facts = {

@@ -41,14 +41,13 @@ class ImageCodec:
     format: str
     settings: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]
+    suffix: str
+    timing: str = "call"
 
     @property
     def curve(self) -> str:
         """The name: all settings are in it."""
         return self.name
-
-    suffix: str = ""
-    timing: str = "call"
 
     def identity(self, setting: str) -> str:
         """Options, and versions of what encodes."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -107,12 +108,16 @@ class Session:
                 progress(StudyEvent(n_done, len(self._wanted), point, error))
 
         def missing() -> Iterator[Task]:
+            read: Callable[[], Picture]
+            before = None
             for source, codec, setting in self._wanted:
+                if source is not before:  # points of one picture come together: it is read once
+                    read, before = functools.cache(source.read), source
                 key = key_of(source.digest, codec, setting)
                 record = self._records.find(key)
                 if record is None:
                     try:
-                        picture = source.read()
+                        picture = read()
                     except Exception as error:  # whatever a damaged file makes Pillow raise
                         tell(*self._fail(source.name, codec, setting, error))
                         continue
