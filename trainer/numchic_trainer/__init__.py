@@ -5,8 +5,9 @@ Names are imported when they are first used, so that the command line can descri
 loading torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from numchic_trainer.lazy import importer
 
 if TYPE_CHECKING:
     from numchic_trainer.config import TrainConfig
@@ -87,20 +88,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            try:
-                home = importlib.import_module(f"numchic_trainer.{module}")
-            except ModuleNotFoundError as error:
-                if error.name not in {"torch", "safetensors"}:
-                    raise
-                raise ModuleNotFoundError(
-                    f"the trainer needs {error.name}: pip install 'numchic[trainer]'",
-                    name=error.name,
-                ) from error
-            return getattr(home, name)
-    raise AttributeError(f"module 'numchic_trainer' has no attribute {name!r}")
+__getattr__ = importer(
+    __name__,
+    _HOMES,
+    {"torch", "safetensors"},
+    "the trainer needs {}: pip install 'numchic[trainer]'",
+)
 
 
 def __dir__() -> list[str]:

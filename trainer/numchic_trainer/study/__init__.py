@@ -4,8 +4,9 @@
 Names are imported when they are first used; they need ``pip install "numchic[study]"``.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from numchic_trainer.lazy import importer
 
 if TYPE_CHECKING:
     from numchic_trainer.study.anchors import parse_anchors, usual_anchors
@@ -39,19 +40,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            try:
-                home = importlib.import_module(f"numchic_trainer.study.{module}")
-            except ModuleNotFoundError as error:
-                if error.name not in _FROM_THE_EXTRA:
-                    raise
-                raise ModuleNotFoundError(
-                    f"studies need {error.name}: pip install 'numchic[study]'", name=error.name
-                ) from error
-            return getattr(home, name)
-    raise AttributeError(f"module 'numchic_trainer.study' has no attribute {name!r}")
+__getattr__ = importer(
+    __name__, _HOMES, _FROM_THE_EXTRA, "studies need {}: pip install 'numchic[study]'"
+)
 
 
 def __dir__() -> list[str]:
